@@ -1,0 +1,6 @@
+"""``python -m supervisord_ng`` is the daemon."""
+
+from supervisord_ng.daemon import main
+
+if __name__ == "__main__":
+    main()

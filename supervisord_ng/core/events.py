@@ -1,0 +1,165 @@
+"""Everything that can happen to a node, as frozen values. The shell and the simulator make them.
+
+An event about a child carries the child's path and the incarnation it is about; `core.machine` drops those of
+an older incarnation at one place. This file knows nothing of state and of what events lead to.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from supervisord_ng.model.exits import SHUTDOWN, ExitReason, ExitStatus
+from supervisord_ng.model.spec import ChildSpec
+
+
+class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
+    """Answer to the effect `Spawn`: exec(2) succeeded."""
+
+    path: str
+    incarnation: int
+    pid: int
+
+
+class SpawnFailed(msgspec.Struct, frozen=True, tag="spawn_failed"):
+    """Answer to the effect `Spawn`: no process came of it."""
+
+    path: str
+    incarnation: int
+    reason: ExitReason
+
+
+class Ignored(msgspec.Struct, frozen=True, tag="ignored"):
+    """Answer to the effect `Spawn`: there is nothing to start here (OTP's `ignore`). A success."""
+
+    path: str
+    incarnation: int
+
+
+class BecameReady(msgspec.Struct, frozen=True, tag="became_ready"):
+    """The readiness that the specification asks for was seen (OTP's init acknowledgement)."""
+
+    path: str
+    incarnation: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag="exited"):
+    """The main process of a worker ended.
+
+    `how` is the kernel's word, or a reason where somebody else judged already. `empty` says that nothing else
+    of the worker is left; otherwise `Emptied` follows.
+    """
+
+    path: str
+    incarnation: int
+    how: ExitStatus | ExitReason
+    empty: bool = True
+
+
+class Emptied(msgspec.Struct, frozen=True, tag="emptied"):
+    """The last process of a worker, whose main process ended earlier, is gone."""
+
+    path: str
+    incarnation: int
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """One sign of life. `progress` is the worker's own counter, None when it has none or is idle."""
+
+    path: str
+    incarnation: int
+    progress: int | None = None
+
+
+class Beats(msgspec.Struct, frozen=True, tag="beats"):
+    """All signs of life of one drained batch: one event, whatever their number."""
+
+    beats: tuple[Beat, ...]
+
+
+class Unresponsive(msgspec.Struct, frozen=True, tag="unresponsive"):
+    """Somebody outside of the core found the worker dead though its process exists (a liveness probe)."""
+
+    path: str
+    incarnation: int
+    reason: ExitReason
+
+
+class Dumped(msgspec.Struct, frozen=True, tag="dumped"):
+    """The stacks that the effect `Dump` asked for have arrived."""
+
+    path: str
+    incarnation: int
+
+
+class Lagged(msgspec.Struct, frozen=True, tag="lagged"):
+    """The daemon itself was late by `lag_ns`; nobody may be blamed for that time."""
+
+    lag_ns: int
+
+
+class Tick(msgspec.Struct, frozen=True, tag="tick"):
+    """The time `next_deadline` spoke of has come. Carries nothing: `step` expires deadlines by `now`."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """The parent of the root asks it to end (OTP: an exit signal from the parent)."""
+
+    reason: ExitReason = SHUTDOWN
+
+
+class Kill(msgspec.Struct, frozen=True, tag="kill"):
+    """The supervisor with this path dies at once, untrappably, and everything below it."""
+
+    path: str
+
+
+class Suspend(msgspec.Struct, frozen=True, tag="suspend"):
+    """The supervisor handles nothing until `Resume`; what arrives waits in its mailbox (sys:suspend/1)."""
+
+    path: str
+
+
+class Resume(msgspec.Struct, frozen=True, tag="resume"):
+    """Undo `Suspend`."""
+
+    path: str
+
+
+class Call(msgspec.Struct, frozen=True, tag="call"):
+    """A request to the supervisor `path`, answered by the effect `Reply` with the same `request`.
+
+    `op` is a function of supervisor(3). `name` is the child's id. `spec` is for start_child, and None there
+    means an instance of the template (simple_one_for_one). `now` lets restart_child start a child whose
+    retry is pending, as an operator expects, where OTP answers {error, restarting}.
+    """
+
+    path: str
+    request: int
+    op: Literal[
+        "start_child", "terminate_child", "restart_child", "delete_child", "which_children", "count_children"
+    ]
+    name: str = ""
+    spec: ChildSpec | None = None
+    now: bool = False
+
+
+Event = (
+    Spawned
+    | SpawnFailed
+    | Ignored
+    | BecameReady
+    | Exited
+    | Emptied
+    | Beats
+    | Unresponsive
+    | Dumped
+    | Lagged
+    | Tick
+    | Stop
+    | Kill
+    | Suspend
+    | Resume
+    | Call
+)

@@ -1,0 +1,1 @@
+"""The nouns: what things are. Frozen values, no clock, no I/O, nothing that happens."""

@@ -1,0 +1,61 @@
+"""How a child ended, and what OTP makes of it.
+
+`ExitStatus` is what the kernel says (wait(2)); `ExitReason` is what a supervisor decides by. The core turns
+one into the other (`core.child`), because only it knows whether the end was asked for.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class ExitClass(StrEnum):
+    """What kind of end it was; the columns of the table in supervisor(3), "restart type x exit reason"."""
+
+    NORMAL = "normal"
+    SHUTDOWN = "shutdown"
+    SHUTDOWN_TERM = "shutdown_term"  # OTP's {shutdown, Term}
+    KILLED = "killed"  # untrappable, by the supervisor or by a stranger
+    ABNORMAL = "abnormal"
+
+
+class ExitReason(msgspec.Struct, frozen=True):
+    """Why a child ended. `text` is the stable word of the reference: ``exit:1``, ``signal:SIGSEGV``, ..."""
+
+    kind: ExitClass
+    text: str
+
+    @property
+    def is_abnormal(self) -> bool:
+        """OTP: anything but normal, shutdown and {shutdown, Term}."""
+        return self.kind is ExitClass.KILLED or self.kind is ExitClass.ABNORMAL
+
+
+class ExitStatus(msgspec.Struct, frozen=True):
+    """What wait(2) said. Exactly one of `code` (0 to 255) and `signal` (1 to 64) is not None."""
+
+    code: int | None = None
+    signal: int | None = None
+    core_dumped: bool = False
+
+
+NORMAL = ExitReason(ExitClass.NORMAL, "normal")
+SHUTDOWN = ExitReason(ExitClass.SHUTDOWN, "shutdown")
+KILLED = ExitReason(ExitClass.KILLED, "killed")
+HEARTBEAT_TIMEOUT = ExitReason(ExitClass.ABNORMAL, "heartbeat_timeout")
+LIVENESS = ExitReason(ExitClass.ABNORMAL, "liveness")
+NOCONNECTION = ExitReason(ExitClass.ABNORMAL, "noconnection")
+UNKNOWN = ExitReason(ExitClass.ABNORMAL, "unknown")
+REACHED_MAX_RESTART_INTENSITY = ExitReason(ExitClass.ABNORMAL, "reached_max_restart_intensity")
+
+
+def abnormal(text: str) -> ExitReason:
+    """An abnormal reason with this word."""
+    return ExitReason(ExitClass.ABNORMAL, text)
+
+
+def start_failed(why: str) -> ExitReason:
+    """The reason of a start that did not come to an end: ``start_failed:ENOENT``, ``start_failed:timeout``."""
+    return ExitReason(ExitClass.ABNORMAL, f"start_failed:{why}")
