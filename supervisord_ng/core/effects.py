@@ -114,7 +114,8 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
 
     `code` is "ok" or one of supervisor(3)'s refusals: not_found, running, restarting, already_present,
     already_started, simple_one_for_one, noproc, invalid, and start_failed with its `reason`. `incarnation` is
-    that of the child that runs now, None where OTP says undefined.
+    that of the child that runs now, None where OTP says undefined. `noproc` has the reason with which the
+    supervisor ended while the call waited, None when it was dead already.
     """
 
     request: int

@@ -115,6 +115,17 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
     path: str
 
 
+class Refuse(msgspec.Struct, frozen=True, tag="refuse"):
+    """The next start of the local supervisor `path` comes to nothing, as a worker's may by the world's answer.
+
+    `reason` None means that it answers `ignore`. Supervisors are started by the core itself, so this is how
+    the world (a scenario, a simulation) has its say; several for one path are used up in order.
+    """
+
+    path: str
+    reason: ExitReason | None
+
+
 class Suspend(msgspec.Struct, frozen=True, tag="suspend"):
     """The supervisor handles nothing until `Resume`; what arrives waits in its mailbox (sys:suspend/1)."""
 
@@ -132,17 +143,24 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
 
     `op` is a function of supervisor(3). `name` is the child's id. `spec` is for start_child, and None there
     means an instance of the template (simple_one_for_one). `now` lets restart_child start a child whose
-    retry is pending, as an operator expects, where OTP answers {error, restarting}.
+    retry is pending, as an operator expects, where OTP answers {error, restarting}. `incarnation` makes
+    terminate_child mean that process and no later one, as the pid does in simple_one_for_one.
     """
 
     path: str
     request: int
     op: Literal[
-        "start_child", "terminate_child", "restart_child", "delete_child", "which_children", "count_children"
+        "start_child",
+        "terminate_child",
+        "restart_child",
+        "delete_child",
+        "which_children",
+        "count_children",
     ]
     name: str = ""
     spec: ChildSpec | None = None
     now: bool = False
+    incarnation: int | None = None
 
 
 Event = (
@@ -159,6 +177,7 @@ Event = (
     | Tick
     | Stop
     | Kill
+    | Refuse
     | Suspend
     | Resume
     | Call

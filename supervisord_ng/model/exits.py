@@ -59,3 +59,25 @@ def abnormal(text: str) -> ExitReason:
 def start_failed(why: str) -> ExitReason:
     """The reason of a start that did not come to an end: ``start_failed:ENOENT``, ``start_failed:timeout``."""
     return ExitReason(ExitClass.ABNORMAL, f"start_failed:{why}")
+
+
+# The numbers of Linux' generic ABI, signal(7); here because the core may not ask the operating system.
+_SIGNALS = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN "
+    "TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+).split()
+SIGKILL = 9
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal: ``signal_name(15) == "SIGTERM"``; real-time ones by their distance from SIGRTMIN."""
+    if 1 <= number <= len(_SIGNALS):
+        return f"SIG{_SIGNALS[number - 1]}"
+    return f"SIGRTMIN+{number - 34}" if number >= 34 else f"SIG{number}"
+
+
+def status_text(status: ExitStatus) -> str:
+    """The stable word for what wait(2) said: ``exit:1``, ``signal:SIGKILL``."""
+    if status.signal is not None:
+        return f"signal:{signal_name(status.signal)}"
+    return f"exit:{status.code}"

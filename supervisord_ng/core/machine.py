@@ -1,0 +1,197 @@
+"""The only entrance to the core: `boot`, `step`, `next_deadline`.
+
+Rules of this file. `step` first expires every deadline that is not later than `now`, ordered by time and path,
+then takes the event. An event about a child carries the incarnation it is about, and one of another
+incarnation is dropped here and nowhere else. What the parts of the tree tell one another within a step goes
+through one queue, drained until it is empty: no recursion, and a bound on the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from supervisord_ng.core import boot as fresh
+from supervisord_ng.core import child as life
+from supervisord_ng.core import supervisor as process
+from supervisord_ng.core.effects import Effect, Reply
+from supervisord_ng.core.events import (
+    BecameReady,
+    Beats,
+    Call,
+    Dumped,
+    Emptied,
+    Event,
+    Exited,
+    Ignored,
+    Kill,
+    Lagged,
+    Refuse,
+    Resume,
+    Spawned,
+    SpawnFailed,
+    Stop,
+    Suspend,
+    Tick,
+    Unresponsive,
+)
+from supervisord_ng.core.state import (
+    ChildGone,
+    ChildStarted,
+    ChildStartFailed,
+    KillTree,
+    NodeState,
+    Phase,
+    Retry,
+    StartTree,
+    StopTree,
+)
+from supervisord_ng.core.turn import Turn
+from supervisord_ng.limits import CASCADE_MAX, KILL_RESEND_NS
+from supervisord_ng.model import names
+from supervisord_ng.model.spec import SupervisorSpec
+
+AboutChild = (
+    Spawned | SpawnFailed | Ignored | BecameReady | Exited | Emptied | Unresponsive | Dumped
+)
+
+
+def boot(
+    spec: SupervisorSpec,
+    *,
+    seed: int,
+    now: int,
+    incarnations: Mapping[str, int] | None = None,
+    refuse: tuple[Refuse, ...] = (),
+) -> tuple[NodeState, tuple[Effect, ...]]:
+    """Start the tree.
+
+    Args:
+        spec: the root supervisor.
+        seed: of all chance in this node (back-off jitter), 0 to 2**64 - 1.
+        now: monotonic nanoseconds.
+        incarnations: the last incarnation number ever used, by path, so that none is used twice.
+        refuse: what the world has to say beforehand, see `events.Refuse`.
+    """
+    used = incarnations or {}
+    root = spec.name
+    supervisors = fresh.supervisors_of(spec, root, used, 0)
+    state = NodeState(root=root, supervisors=supervisors, seed=seed, refusals=refuse)
+    turn = Turn(state, now)
+    turn.inbox.append(StartTree(root, used.get(root, 0) + 1, automatic=False))
+    _settle(turn)
+    return turn.finish()
+
+
+def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Effect, ...]]:
+    """What happens next.
+
+    Args:
+        state: as the last call returned it.
+        event: what happened.
+        now: monotonic nanoseconds, not before those of the last call.
+
+    Returns:
+        The new state, and what is asked of the world, to be done in this order.
+    """
+    turn = Turn(state, now)
+    _expire(turn)
+    _take(turn, event)
+    _settle(turn)
+    return turn.finish()
+
+
+def next_deadline(state: NodeState) -> int | None:
+    """When `step` has to be called at the latest (with `Tick`), None if nothing is waited for."""
+    return min(
+        (s.deadline for s in state.supervisors.values() if s.deadline is not None), default=None
+    )
+
+
+def _expire(turn: Turn) -> None:
+    due = sorted(
+        (child.deadline, child.path)
+        for supervisor in turn.supervisors.values()
+        if supervisor.deadline is not None and supervisor.deadline <= turn.now
+        for child in supervisor.children.values()
+        if child.deadline is not None and child.deadline <= turn.now
+    )
+    for deadline, path in due:
+        child = turn.child(path)
+        if child is None or child.deadline != deadline:
+            continue  # an earlier one of this moment has changed it
+        if child.phase is Phase.DOWN:
+            turn.put_child(replace(child, deadline=None))
+            process.receive(turn, names.parent(path), Retry(child.name, child.incarnation))
+        else:
+            life.happens(turn, child, life.DeadlineReached())
+        _settle(turn)
+
+
+def _take(turn: Turn, event: Event) -> None:
+    match event:
+        case Beats(beats=beats):
+            for sign in beats:
+                child = turn.child(sign.path)
+                if child is not None and child.incarnation == sign.incarnation:
+                    life.beat(turn, child, sign.progress)
+        case Call(path=path):
+            _call(turn, path, event)
+        case Stop(reason=reason):
+            turn.stop_asked = True
+            turn.inbox.append(StopTree(turn.root, reason))
+        case Kill(path=path):
+            _kill_supervisor(turn, path)
+        case Suspend(path=path) | Resume(path=path):
+            if path in turn.supervisors:
+                process.suspend(turn, path, suspended=isinstance(event, Suspend))
+        case Lagged(lag_ns=lag_ns):
+            for supervisor in list(turn.supervisors.values()):
+                for child in supervisor.children.values():
+                    life.lagged(turn, child, lag_ns)
+        case Refuse():
+            turn.refusals = (*turn.refusals, event)
+        case Tick():
+            pass
+        case _:
+            _about_child(turn, event)
+
+
+def _about_child(turn: Turn, event: AboutChild) -> None:
+    """Drop what is not about the living incarnation; the one place where that is done."""
+    child = turn.child(event.path)
+    if child is not None and child.incarnation == event.incarnation:
+        life.happens(turn, child, event)
+
+
+def _call(turn: Turn, path: str, call: Call) -> None:
+    if path in turn.supervisors:
+        process.receive(turn, path, call)
+    else:
+        turn.emit(Reply(call.request, "not_found", path=path))
+
+
+def _kill_supervisor(turn: Turn, path: str) -> None:
+    """A supervisor dies though nobody above it wanted that; to its parent it is a child like any other."""
+    child = turn.child(path)
+    if child is not None and child.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
+        turn.put_child(replace(child, phase=Phase.KILLING, deadline=turn.now + KILL_RESEND_NS))
+    if path in turn.supervisors:
+        turn.inbox.append(KillTree(path))
+
+
+def _settle(turn: Turn) -> None:
+    """Let the parts of the tree tell one another everything there is to tell."""
+    for _ in range(CASCADE_MAX):
+        if not turn.inbox:
+            return
+        message = turn.inbox.popleft()
+        match message:
+            case StartTree() | StopTree() | KillTree():
+                process.obey(turn, message)
+            case ChildStarted() | ChildStartFailed() | ChildGone():
+                process.hear(turn, message)
+            case BecameReady() | Exited():
+                _about_child(turn, message)
+    raise AssertionError("a step without end")

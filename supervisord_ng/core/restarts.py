@@ -1,0 +1,329 @@
+"""What a supervisor does when a child ended by itself or could not be started: the decisions of OTP.
+
+supervisor.erl: do_restart/3 (which ends are restarted), restart/2 (count, then act), add_restart/1, and the
+handling of {try_again_restart, Id}. The order of duties is OTP's: report first, then count, then act; above
+the limit report `shutdown`, then go down. Only plans are made here; `plans` carries them out.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from supervisord_ng.core import child as life
+from supervisord_ng.core import intensity, plans, strategy, termination
+from supervisord_ng.core.backoff import delay_ns
+from supervisord_ng.core.effects import Note
+from supervisord_ng.core.state import (
+    ChildEnded,
+    ChildState,
+    Idle,
+    Plan,
+    Purpose,
+    Retry,
+    Standing,
+)
+from supervisord_ng.core.turn import Turn
+from supervisord_ng.model.exits import REACHED_MAX_RESTART_INTENSITY, SHUTDOWN, ExitReason
+from supervisord_ng.model.reports import Context, Decision, EventName
+from supervisord_ng.model.spec import (
+    AutoShutdown,
+    Backoff,
+    Restart,
+    StartFailure,
+    Strategy,
+    WorkerSpec,
+)
+
+
+def child_ended(turn: Turn, path: str, message: ChildEnded) -> None:
+    """A child ended by itself. otp: section "restart type" of supervisor(3); supervisor.erl, do_restart/3."""
+    child = turn.supervisor(path).children.get(message.name)
+    if (
+        child is None
+        or child.standing is not Standing.UP
+        or child.incarnation != message.incarnation
+    ):
+        return  # a stop has consumed its end, or it is a stranger by now
+    if is_restarted(child, message.reason):
+        _note_end(turn, path, child, message.reason, Decision.RESTART)
+        _restart(turn, path, child, message.reason)
+    else:
+        _stays_down(turn, path, child, message.reason)
+
+
+def is_restarted(child: ChildState, reason: ExitReason) -> bool:
+    """Whether this end calls for a restart: permanent always, transient after a crash, temporary never."""
+    restart = child.spec.restart
+    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and reason.is_abnormal)
+
+
+def _stays_down(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> None:
+    temporary = child.spec.restart is Restart.TEMPORARY
+    decision = Decision.REMOVED if temporary else Decision.NONE
+    _note_end(turn, path, child, reason, decision)
+    if reason.is_abnormal:  # only a temporary child comes here with a crash
+        plans.report(
+            turn,
+            path,
+            Context.CHILD_TERMINATED,
+            child,
+            reason,
+            Decision.REMOVED,
+            offender=child.incarnation,
+        )
+    simple = turn.supervisor(path).spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
+    if temporary or simple:
+        turn.remove_child(child.path)
+    else:
+        turn.put_child(replace(child, standing=Standing.DOWN, offender=None, idle=Idle.EXITED))
+    _auto_shutdown(turn, path, child)
+
+
+def _auto_shutdown(turn: Turn, path: str, child: ChildState) -> None:
+    """A significant child ended for good. EEP 56; supervisor.erl, do_auto_shutdown/2."""
+    supervisor = turn.supervisor(path)
+    if not child.spec.significant or supervisor.spec.auto_shutdown is AutoShutdown.NEVER:
+        return
+    others_left = any(
+        other.spec.significant and other.standing is not Standing.DOWN
+        for other in supervisor.children.values()
+    )
+    if supervisor.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not others_left:
+        termination.begin_exit(turn, path, SHUTDOWN)
+
+
+def _restart(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> None:
+    """The first restart after an end: report, count, act."""
+    allowed = _count_restart(turn, path)
+    decision = Decision.RESTART if allowed else Decision.GIVE_UP
+    offender = child.incarnation
+    plans.report(turn, path, Context.CHILD_TERMINATED, child, reason, decision, offender=offender)
+    if not allowed:
+        _give_up(turn, path, child, offender=offender, retrying=False)
+        return
+    backoff = _backoff(child)
+    ran_ns = turn.now - (child.since if child.since is not None else turn.now)
+    if backoff is not None and ran_ns >= backoff.reset_after_ns:
+        child = replace(child, tries=0)
+    delay = delay_ns(backoff, child.tries, turn.chance()) if backoff is not None else 0
+    _begin_restart(turn, path, replace(child, tries=child.tries + 1), retrying=False, delay=delay)
+
+
+def retry(turn: Turn, path: str, message: Retry) -> None:
+    """The supervisor's own {try_again_restart, Id}: one more restart, counted like any other.
+
+    It does nothing when the child is not waiting for it any more: stopped meanwhile, or started by the
+    restart of an elder sibling.
+    """
+    child = turn.supervisor(path).children.get(message.name)
+    if (
+        child is None
+        or child.standing is not Standing.RESTARTING
+        or child.incarnation != message.incarnation
+    ):
+        return
+    if child.counted:  # it only waited for its back-off
+        _begin_restart(turn, path, replace(child, counted=False), retrying=False, delay=0)
+    elif _count_restart(turn, path):
+        _begin_restart(turn, path, child, retrying=True, delay=0)
+    else:
+        _give_up(turn, path, child, offender=child.offender, retrying=True)
+
+
+def _count_restart(turn: Turn, path: str) -> bool:
+    """Put a restart into the window; say whether the intensity allows it."""
+    supervisor = turn.supervisor(path)
+    spec = supervisor.spec
+    restarts = intensity.add_restart(supervisor.restarts, turn.now, spec.period_ns, spec.intensity)
+    turn.update(path, restarts=restarts)
+    return intensity.is_allowed(restarts, spec.intensity)
+
+
+def _begin_restart(turn: Turn, path: str, child: ChildState, *, retrying: bool, delay: int) -> None:
+    """Plan the restart of `child` and of those its strategy restarts with it.
+
+    one_for_one keeps speaking of the old process until the new one is up, the others forget it at once; the
+    reports of a failed attempt show it (otp: offender pid of start_error).
+    """
+    supervisor = turn.supervisor(path)
+    scope = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
+    alone = supervisor.spec.strategy in (Strategy.ONE_FOR_ONE, Strategy.SIMPLE_ONE_FOR_ONE)
+    turn.put_child(
+        replace(
+            child,
+            standing=Standing.RESTARTING,
+            offender=child.offender if alone else None,
+            deadline=None,
+            idle=Idle.WAITING,
+        )
+    )
+    others = tuple(name for name in scope if name != child.name)
+    turn.update(
+        path,
+        plan=Plan(
+            Purpose.RESTART,
+            stop=tuple(reversed(others)),
+            start=scope,
+            child=child.name,
+            retrying=retrying,
+            delay_ns=delay,
+        ),
+    )
+    in_window = intensity.in_window(supervisor.restarts, turn.now, supervisor.spec.period_ns)
+    turn.emit(
+        Note(
+            EventName.RESTARTING,
+            child.path,
+            child.incarnation,
+            kind=life.kind_of(child),
+            restarts_in_window=in_window,
+            intensity=supervisor.spec.intensity,
+            period_ns=supervisor.spec.period_ns,
+            delay_ns=delay or None,
+            with_siblings=others,
+        )
+    )
+
+
+def pause(turn: Turn, path: str) -> None:
+    """Everyone who had to stop has: now the back-off is waited for, and the supervisor is free meanwhile."""
+    plan = turn.supervisor(path).plan
+    assert plan is not None
+    child = turn.supervisor(path).children[plan.child]
+    turn.put_child(replace(child, deadline=turn.now + plan.delay_ns, counted=True))
+    turn.update(path, plan=None)
+
+
+def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
+    """The start that the plan waited for has failed. supervisor.erl, init_children/2 and restart/3."""
+    supervisor = turn.supervisor(path)
+    plan = supervisor.plan
+    child = supervisor.children[name]
+    turn.emit(
+        Note(
+            EventName.START_FAILED,
+            child.path,
+            child.incarnation,
+            kind=life.kind_of(child),
+            reason=reason,
+        )
+    )
+    assert plan is not None
+    if plan.purpose is Purpose.CALL:
+        _call_failed(turn, path, child, plan, reason)
+    elif plan.purpose is Purpose.EXIT:
+        report_start_error(turn, path, child, reason, Decision.NONE)
+        turn.put_child(replace(child, standing=Standing.DOWN, offender=None, idle=Idle.FAILED))
+    elif plan.purpose is Purpose.BOOT and supervisor.spec.start_failure is StartFailure.GIVE_UP:
+        report_start_error(turn, path, child, reason, Decision.GIVE_UP)
+        termination.boot_failed(turn, path, name, reason)
+    else:
+        report_start_error(turn, path, child, reason, Decision.RESTART)
+        _try_again(turn, path, child, plan)
+
+
+def report_start_error(
+    turn: Turn, path: str, child: ChildState, reason: ExitReason, decision: Decision
+) -> None:
+    """Report a failed start, speaking of the old process where OTP does."""
+    plan = turn.supervisor(path).plan
+    assert plan is not None
+    restarting = plan.purpose is Purpose.RESTART and child.offender is not None
+    plans.report(
+        turn,
+        path,
+        Context.START_ERROR,
+        child,
+        reason,
+        decision,
+        offender=child.offender if restarting else None,
+        retrying=restarting and plan.retrying,
+    )
+
+
+def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
+    """Keep the failed child for another attempt, behind everything that has arrived meanwhile."""
+    backoff = _backoff(child)
+    delay = delay_ns(backoff, child.tries, turn.chance()) if backoff is not None else 0
+    turn.put_child(
+        replace(
+            child,
+            standing=Standing.RESTARTING,
+            tries=child.tries + 1,
+            deadline=turn.now + delay if delay else None,
+            idle=Idle.WAITING,
+        )
+    )
+    supervisor = turn.supervisor(path)
+    if not delay:
+        mailbox = (*supervisor.mailbox, Retry(child.name, child.incarnation))
+        turn.update(path, mailbox=mailbox)
+    if plan.purpose is Purpose.BOOT and supervisor.spec.strategy is Strategy.ONE_FOR_ONE:
+        turn.update(path, plan=replace(plan, start_at=plan.start_at + 1))
+    else:
+        turn.update(path, plan=None)
+
+
+def _call_failed(turn: Turn, path: str, child: ChildState, plan: Plan, reason: ExitReason) -> None:
+    """What an operator starts and fails makes no report and is not tried again. supervisor(3), start_child/2."""
+    assert plan.call is not None
+    turn.update(path, plan=None)
+    plans.reply(turn, plan, "start_failed", reason)
+    if plan.call.op == "start_child":
+        turn.remove_child(child.path)
+    else:
+        turn.put_child(replace(child, standing=Standing.DOWN, offender=None, idle=Idle.FAILED))
+
+
+def _give_up(
+    turn: Turn, path: str, child: ChildState, *, offender: int | None, retrying: bool
+) -> None:
+    """Too many restarts: say so, stop the others, end. The parent decides what becomes of us."""
+    supervisor = turn.supervisor(path)
+    reason = REACHED_MAX_RESTART_INTENSITY
+    plans.report(
+        turn,
+        path,
+        Context.SHUTDOWN,
+        child,
+        reason,
+        Decision.GIVE_UP,
+        offender=offender,
+        retrying=retrying,
+    )
+    last = child.last_exit.text if child.last_exit is not None else "unknown"
+    turn.note_give_up(f"{path} gave up: {reason.text}, because of {child.path} ({last})")
+    turn.emit(
+        Note(
+            EventName.GAVE_UP,
+            path,
+            supervisor.incarnation,
+            kind="supervisor",
+            reason=reason,
+            decision=Decision.GIVE_UP,
+            restarts_in_window=len(supervisor.restarts),
+            intensity=supervisor.spec.intensity,
+            period_ns=supervisor.spec.period_ns,
+            with_siblings=(child.name,),
+        )
+    )
+    turn.put_child(
+        replace(child, standing=Standing.DOWN, offender=None, deadline=None, idle=Idle.EXITED)
+    )
+    termination.begin_exit(turn, path, SHUTDOWN)
+
+
+def _note_end(
+    turn: Turn, path: str, child: ChildState, reason: ExitReason, decision: Decision
+) -> None:
+    """Tell the event stream that a child ended by itself."""
+    event = EventName.CRASHED if reason.is_abnormal else EventName.EXITED
+    if life.kind_of(child) == "supervisor":
+        return  # it has said so itself, with its reason
+    turn.emit(
+        Note(event, child.path, child.incarnation, pid=None, reason=reason, decision=decision)
+    )
+
+
+def _backoff(child: ChildState) -> Backoff | None:
+    return child.spec.backoff if isinstance(child.spec, WorkerSpec) else None

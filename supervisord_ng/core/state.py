@@ -1,0 +1,230 @@
+"""The state of a node: a flat map of supervisors, each with its children in start order.
+
+Values only; what becomes of them is in `child` (one child's life) and `supervisor` (everything a supervisor
+decides). Dictionaries here are read-only by agreement: `turn.Turn` makes the copies that change. Their order
+is meaning: children stand in start order (supervisor(3) keeps the same list reversed).
+
+Two questions about a child have to be kept apart, as OTP does:
+
+- `standing` is what its supervisor believes, OTP's `pid` field of the child record: UP (a pid), DOWN
+  (undefined) or RESTARTING ({restarting, _}). It changes only when the supervisor handles something.
+- `phase` is what the child is really doing, by the last event about it. A child may be dead (`phase` is
+  DOWN) while its supervisor, busy with something else, still holds it for running (`standing` is UP); the
+  message about its end then waits in the supervisor's mailbox.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from supervisord_ng.core.events import Call, Refuse
+from supervisord_ng.model.exits import ExitReason
+from supervisord_ng.model.spec import ChildSpec, SupervisorSpec
+
+Kind = Literal["worker", "supervisor", "remote"]
+
+
+class Standing(StrEnum):
+    """What a supervisor believes of a child (the pid field of OTP's child record)."""
+
+    UP = "up"
+    DOWN = "down"
+    RESTARTING = "restarting"
+
+
+class Phase(StrEnum):
+    """What a child is doing. One deadline belongs to each phase, see `ChildState.deadline`."""
+
+    DOWN = "down"  # nothing of it is left. Deadline: the pending restart, if it waits for one
+    SPAWNING = "spawning"  # `Spawn` is on its way. No deadline: the kernel answers
+    STARTING = "starting"  # it exists and is not ready. Deadline: start timeout
+    RUNNING = "running"  # it is ready. Deadline: the next sign of life
+    DUMPING = "dumping"  # it hangs and its stacks are being collected. Deadline: waited long enough
+    STOPPING = "stopping"  # it was asked to end. Deadline: the end of its `shutdown` time
+    KILLING = "killing"  # SIGKILL was sent. Deadline: send it again
+
+
+class Idle(StrEnum):
+    """Why a child that is DOWN, and not to be restarted, is so. The words are those of `status`."""
+
+    WAITING = "waiting"
+    STOPPED = "stopped"
+    EXITED = "exited"
+    FAILED = "failed"
+
+
+class ChildState(msgspec.Struct, frozen=True):
+    """One child. Times are monotonic nanoseconds."""
+
+    spec: ChildSpec
+    path: str
+    standing: Standing = Standing.DOWN
+    phase: Phase = Phase.DOWN
+    incarnation: int = 0  # of the running process, else of the last one; 0: never started
+    offender: int | None = None  # whom `standing` speaks of: Pid or OldPid of {restarting, OldPid}
+    deadline: int | None = None
+    pid: int | None = None
+    since: int | None = None  # when this incarnation was spawned
+    ready: bool = False
+    cause: ExitReason | None = None  # why it is dying, when that is known before it is gone
+    asked: bool = False  # its supervisor wants its end, so its end is no crash
+    last_beat: int | None = None  # last sign of life of this incarnation
+    progress: int | None = None
+    idle: Idle = Idle.WAITING
+    by_operator: bool = False  # stopped by an operator
+    last_exit: ExitReason | None = None
+    beat_age: int | None = None  # silence before the last end, when it was a hang
+    restarts: int = 0  # automatic restarts since the child was added
+    tries: int = 0  # restarts in a row, for the back-off
+    counted: bool = False  # the restart that `deadline` waits for is in the window already
+    dynamic: bool = False  # added at run time; forgotten when its supervisor restarts
+
+    @property
+    def name(self) -> str:
+        """The child's id."""
+        return self.spec.name
+
+
+class Purpose(StrEnum):
+    """What a plan is for, which decides what follows when it is carried out or fails."""
+
+    BOOT = "boot"
+    RESTART = "restart"
+    CALL = "call"
+    EXIT = "exit"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a busy supervisor is doing: stop some children, then start some, then say so.
+
+    That is the whole repertoire of supervisor(3): a boot starts all; a restart stops the range its strategy
+    names and starts it again; terminate_child stops one; an end stops all. `stop` is in the order of
+    stopping, `start` in the order of starting; `stop_at` and `start_at` count what is dealt with. A child at
+    its place is waited for before the next one is touched, unless `parallel`.
+    """
+
+    purpose: Purpose
+    stop: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    stop_at: int = 0
+    start_at: int = 0
+    parallel: bool = False
+    asked_all: bool = False  # parallel: everyone has been asked
+    brutal: bool = False  # EXIT of a killed supervisor: nobody is asked
+    child: str = ""  # RESTART: whose restart it is
+    retrying: bool = False  # RESTART: an earlier attempt failed
+    delay_ns: int = 0  # RESTART: the pause between stopping and starting
+    call: Call | None = None
+    resume: Plan | None = None  # CALL: the plan that was interrupted, and goes on afterwards
+    reason: ExitReason | None = None  # EXIT: what the supervisor ends with
+    errors: tuple[
+        ExitReason, ...
+    ] = ()  # bad ends met by an EXIT of simple_one_for_one, reported together
+
+
+# --- what stands in a mailbox -------------------------------------------------------------------------------
+class ChildEnded(msgspec.Struct, frozen=True, tag="child_ended"):
+    """A child ended and its supervisor had not asked for it (OTP's 'EXIT' message)."""
+
+    name: str
+    incarnation: int
+    reason: ExitReason
+
+
+class Retry(msgspec.Struct, frozen=True, tag="retry"):
+    """OTP's {try_again_restart, Id}, cast by a supervisor to itself."""
+
+    name: str
+    incarnation: int
+
+
+class ParentStop(msgspec.Struct, frozen=True, tag="parent_stop"):
+    """The parent asks this supervisor to end (an exit signal of the parent)."""
+
+    reason: ExitReason
+
+
+# --- what a parent orders and what becomes of a start: never wait in a mailbox ----------------------------------
+class StartTree(msgspec.Struct, frozen=True):
+    """A parent starts the supervisor at `path`. `automatic`: because of a restart, not of an operator."""
+
+    path: str
+    incarnation: int
+    automatic: bool
+
+
+class StopTree(msgspec.Struct, frozen=True):
+    """A parent asks the supervisor at `path` to end."""
+
+    path: str
+    reason: ExitReason
+
+
+class KillTree(msgspec.Struct, frozen=True):
+    """The supervisor at `path` dies untrappably, and all below it of the broken link."""
+
+    path: str
+
+
+class ChildStarted(msgspec.Struct, frozen=True):
+    """The start of child `name` of the supervisor at `path` came to its end; `ignored`: without a process."""
+
+    path: str
+    name: str
+    ignored: bool = False
+
+
+class ChildStartFailed(msgspec.Struct, frozen=True):
+    """The start of child `name` failed and nothing of it is left."""
+
+    path: str
+    name: str
+    reason: ExitReason
+
+
+class ChildGone(msgspec.Struct, frozen=True):
+    """Child `name`, which had been started, has ended and nothing of it is left."""
+
+    path: str
+    name: str
+    incarnation: int
+    reason: ExitReason
+
+
+Order = StartTree | StopTree | KillTree
+Outcome = ChildStarted | ChildStartFailed | ChildGone
+Message = ChildEnded | Retry | ParentStop | Call
+
+
+class SupervisorState(msgspec.Struct, frozen=True):
+    """One supervisor. `plan` is None when it waits for messages; `alive` is False when it has no process."""
+
+    spec: SupervisorSpec
+    path: str
+    incarnation: int = 0
+    alive: bool = False
+    booted: bool = False
+    automatic: bool = False  # this life of it is a restart that nobody ordered
+    suspended: bool = False
+    children: dict[str, ChildState] = {}
+    restarts: tuple[int, ...] = ()  # when, newest first; nothing older than the period
+    plan: Plan | None = None
+    mailbox: tuple[Message, ...] = ()
+    deadline: int | None = None  # the earliest of its children
+    retired: int = 0  # the highest incarnation of a child that was deleted
+
+
+class NodeState(msgspec.Struct, frozen=True):
+    """The whole node. `supervisors` maps a path to its supervisor, parents before their children."""
+
+    root: str
+    supervisors: dict[str, SupervisorState]
+    seed: int  # of the generator of back-off jitter
+    stop_asked: bool = False
+    up_announced: bool = False
+    halted: bool = False
+    refusals: tuple[Refuse, ...] = ()
+    chain: tuple[str, ...] = ()  # why supervisors gave up, oldest first; told when the root ends

@@ -1,0 +1,188 @@
+"""The working copy of one step. The only mutable thing of the core; it lives as long as one call of `step`.
+
+What a step changes is copied when it is first changed and shared otherwise, so that a step costs what it
+touches: `step` hands in a frozen state, and `finish` hands a new one back. Nothing else keeps a `Turn`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from msgspec.structs import replace
+
+from supervisord_ng.core import backoff
+from supervisord_ng.core.effects import Effect
+from supervisord_ng.core.events import BecameReady, Exited, Refuse
+from supervisord_ng.core.state import ChildState, NodeState, Order, Outcome, SupervisorState
+from supervisord_ng.limits import GIVE_UPS_KEPT
+from supervisord_ng.model import names
+from supervisord_ng.model.spec import SupervisorSpec
+
+Internal = Order | Outcome | BecameReady | Exited
+
+
+class Turn:
+    """One step in the making.
+
+    `now` is its time, `effects` what it asks of the world, `inbox` what the parts of the tree have still to
+    tell one another before the step is over.
+    """
+
+    __slots__ = (
+        "_copied",
+        "_deadline_changed",
+        "_state",
+        "_supervisors",
+        "_supervisors_copied",
+        "chain",
+        "effects",
+        "halted",
+        "inbox",
+        "now",
+        "refusals",
+        "seed",
+        "stop_asked",
+        "up_announced",
+    )
+
+    def __init__(self, state: NodeState, now: int) -> None:
+        self._state = state
+        self._supervisors = state.supervisors
+        self._supervisors_copied = False
+        self._copied: set[str] = set()  # supervisors whose `children` are this turn's own
+        self._deadline_changed: set[str] = set()
+        self.now = now
+        self.effects: list[Effect] = []
+        self.inbox: deque[Internal] = deque()
+        self.seed = state.seed
+        self.stop_asked = state.stop_asked
+        self.up_announced = state.up_announced
+        self.halted = state.halted
+        self.refusals = state.refusals
+        self.chain = state.chain
+
+    @property
+    def root(self) -> str:
+        """The path of the root supervisor."""
+        return self._state.root
+
+    @property
+    def supervisors(self) -> dict[str, SupervisorState]:
+        """All supervisors by path; to be read only."""
+        return self._supervisors
+
+    def supervisor(self, path: str) -> SupervisorState:
+        """The supervisor at `path`, which must exist."""
+        return self._supervisors[path]
+
+    def child(self, path: str) -> ChildState | None:
+        """The child record at `path`, kept by its supervisor; None when there is none (or no longer)."""
+        supervisor = self._supervisors.get(names.parent(path))
+        return None if supervisor is None else supervisor.children.get(names.leaf(path))
+
+    def living_child(self, path: str) -> ChildState:
+        """The child record at `path` as it is now; it must exist."""
+        child = self.child(path)
+        assert child is not None, path
+        return child
+
+    def update(self, path: str, **changes: Any) -> None:
+        """Change fields of the supervisor at `path` as it is now; its children have methods of their own."""
+        self._put(replace(self._supervisors[path], **changes))
+
+    def add(self, supervisor: SupervisorState) -> None:
+        """Add a supervisor that was not there."""
+        assert supervisor.path not in self._supervisors, supervisor.path
+        self._put(supervisor)
+
+    def put_child(self, child: ChildState) -> None:
+        """Put a child into its place in its supervisor; a new one goes to the end of the start order."""
+        path = names.parent(child.path)
+        children = self._own_children(path)
+        name = child.spec.name
+        before = children.get(name)
+        children[name] = child
+        if (before.deadline if before else None) != child.deadline:
+            self._deadline_changed.add(path)
+
+    def remove_child(self, path: str) -> None:
+        """Forget a child, and the supervisors below it; its incarnation number is never used again."""
+        above = names.parent(path)
+        gone = self._own_children(above).pop(names.leaf(path))
+        used = [self._supervisors[above].retired, gone.incarnation]
+        if isinstance(gone.spec, SupervisorSpec):
+            inside = f"{path}/"
+            for other in [p for p in self._supervisors if p == path or p.startswith(inside)]:
+                supervisor = self._supervisors[other]
+                used += [supervisor.retired, *(c.incarnation for c in supervisor.children.values())]
+                self._remove(other)
+        self.update(above, retired=max(used))
+        self._deadline_changed.add(above)
+
+    def set_children(self, path: str, children: dict[str, ChildState]) -> None:
+        """Replace all children of a supervisor by a dictionary that nobody else holds."""
+        self.update(path, children=children)
+        self._copied.add(path)
+        self._deadline_changed.add(path)
+
+    def emit(self, effect: Effect) -> None:
+        """Ask this of the world when the step is over, after what was asked before."""
+        self.effects.append(effect)
+
+    def take_refusal(self, path: str) -> Refuse | None:
+        """Use up what the world has said beforehand about a start of the supervisor at `path`."""
+        for at, refusal in enumerate(self.refusals):
+            if refusal.path == path:
+                self.refusals = (*self.refusals[:at], *self.refusals[at + 1 :])
+                return refusal
+        return None
+
+    def note_give_up(self, why: str) -> None:
+        """Remember why a supervisor gave up, for the last words of the daemon; only so many are kept."""
+        self.chain = (*self.chain, why)[-GIVE_UPS_KEPT:]
+
+    def chance(self) -> float:
+        """A number in [0, 1) from the node's own generator."""
+        self.seed, drawn = backoff.next_random(self.seed)
+        return drawn
+
+    def finish(self) -> tuple[NodeState, tuple[Effect, ...]]:
+        """The new state and all effects, in order."""
+        assert not self.inbox, "a step ends only when everything inside has been told"
+        for path in sorted(self._deadline_changed):
+            supervisor = self._supervisors.get(path)
+            if supervisor is not None:
+                deadlines = [
+                    c.deadline for c in supervisor.children.values() if c.deadline is not None
+                ]
+                self.update(path, deadline=min(deadlines, default=None))
+        state = NodeState(
+            root=self._state.root,
+            supervisors=self._supervisors,
+            seed=self.seed,
+            stop_asked=self.stop_asked,
+            up_announced=self.up_announced,
+            halted=self.halted,
+            refusals=self.refusals,
+            chain=self.chain,
+        )
+        return state, tuple(self.effects)
+
+    def _own_children(self, path: str) -> dict[str, ChildState]:
+        if path not in self._copied:
+            self.update(path, children=dict(self._supervisors[path].children))
+            self._copied.add(path)
+        return self._supervisors[path].children
+
+    def _put(self, supervisor: SupervisorState) -> None:
+        self._own_supervisors()[supervisor.path] = supervisor
+
+    def _remove(self, path: str) -> None:
+        del self._own_supervisors()[path]
+
+    def _own_supervisors(self) -> dict[str, SupervisorState]:
+        if not self._supervisors_copied:
+            self._supervisors = dict(self._supervisors)
+            self._supervisors_copied = True
+        return self._supervisors

@@ -1,0 +1,62 @@
+"""What the writer and the readers of worker logs must agree on: file names, and how bytes become lines.
+
+Pure. The writer is `runtime.logfile`, the readers are `reports.logtail` and `reports.logfollow`; the law of
+imports keeps those apart, so that they meet here.
+"""
+
+from __future__ import annotations
+
+from supervisord_ng import limits
+
+CUT_MARK = b" [...]"  # stands where a line that is too long was cut or goes on
+
+
+def backup_path(path: str, number: int) -> str:
+    """Name the file at `path` (number 0) or its backup: 1 is the newest, as logrotate(8) counts."""
+    return path if number == 0 else f"{path}.{number}"
+
+
+class LineSplitter:
+    """Turns blocks of bytes into complete lines, keeping no more than one unfinished line.
+
+    A line longer than `limits.LOG_LINE_MAX` comes out in pieces of that size; each piece but the last ends
+    in `CUT_MARK`, so that a worker that never writes a newline costs bounded memory and is still seen.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of an unfinished line are held."""
+        return len(self._pending)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines, without their newlines, that `data` completes."""
+        lines = (self._pending + data).split(b"\n")
+        self._pending = lines.pop()
+        if any(len(line) > limits.LOG_LINE_MAX for line in lines):
+            lines = [piece for line in lines for piece in _pieces(line)]
+        if len(self._pending) > limits.LOG_LINE_MAX:
+            *full, rest = _pieces(self._pending)
+            lines += full
+            self._pending = rest
+        return lines
+
+    def flush(self) -> list[bytes]:
+        """Return the unfinished line, if there is one, because nothing will finish it."""
+        rest, self._pending = self._pending, b""
+        return [rest] if rest else []
+
+    def discard(self) -> None:
+        """Forget the unfinished line."""
+        self._pending = b""
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    """Cut a line into pieces of LOG_LINE_MAX; all but the last are marked."""
+    size = limits.LOG_LINE_MAX
+    starts = range(0, max(len(line), 1), size)
+    pieces = [line[start : start + size] + CUT_MARK for start in starts]
+    pieces[-1] = pieces[-1].removesuffix(CUT_MARK)
+    return pieces

@@ -1,0 +1,15 @@
+"""The names of the files in a node's directories, in the one place that every program may read.
+
+The CLI finds the daemon by `CONTROL_SOCKET` without importing anything of the daemon's.
+"""
+
+from __future__ import annotations
+
+# in runtime_dir; none is longer than HEARTBEAT_SOCKET, which is what the limit of socket paths is
+# checked with
+CONTROL_SOCKET = "control.sock"
+HEARTBEAT_SOCKET = "heartbeat.sock"
+NOTIFY_SOCKET = "notify.sock"
+
+LOCK = "lock"  # in runtime_dir and in state_dir
+STORE = "store.sqlite"  # in state_dir
