@@ -45,6 +45,9 @@ CONFIG_BYTES_MAX = 16 * MIB
 INCLUDE_FILES_MAX = 1_000
 ENVIRONMENT_BYTES_MAX = 1 * MIB
 TREE_DEPTH_MAX = 64  # supervisors above one another
+READY_FD_MAX = 1_023  # below the usual soft limit of open files
+REPORTS_COUNT_MAX = 10_000_000  # crash reports kept; some ten gigabytes
+REPORT_LOG_LINES_MAX = 1_000  # last lines of a log in a report
 
 # --- the core ----------------------------------------------------------------------------------------------
 CASCADE_MAX = 1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
@@ -55,6 +58,8 @@ DUMP_WAIT_NS = 500 * MS  # how long a hung worker is given to send its stacks be
 STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 
 # --- the runtime -------------------------------------------------------------------------------------------
+SHELL_TURN_EVENTS = 64  # events in one turn of the loop, so that a crash loop starves nobody
+CRASH_FRAME_WAIT_NS = 100 * MS  # how long a report waits for a traceback that may be on its way
 EVENT_LOOP_LAG_NS = 200 * MS  # a wake-up later than this is our own lag and is taken off heartbeat deadlines
 GONE_CHECK_NS = 20 * MS  # first re-check whether a process group is empty, when no SIGCHLD can tell
 GONE_CHECK_MAX_NS = 1 * SECOND  # the re-checks double up to this
@@ -87,7 +92,6 @@ HEARTBEAT_RECONNECT_MAX_MS = 1_000  # ... then ever later up to this; well below
 HEARTBEAT_NUMBER_DIGITS_MAX = 20  # of a decimal on the wire: 64 bits
 CRASH_TYPE_MAX = 256  # name of an exception's class
 CRASH_MESSAGE_MAX = 8 * KIB  # str() of an exception
-WORKER_CRASHES_WAITING_MAX = 4  # crash frames that wait in a worker for their daemon
 WORKER_FLUSH_NS = 500 * MS  # how long the end of a worker may wait for its last words to be taken
 STACK_FRAMES_MAX = 100  # of one thread in a dump, the innermost ones
 NOTIFY_BATCH = 64  # datagrams read in one turn of the loop

@@ -1,0 +1,255 @@
+"""The daemon's end of the worker protocol: one ROUTER, drained in bounded batches.
+
+Who speaks is settled three times: by the token of the incarnation, by the uid that the kernel saw
+connecting (libzmq's `Peer-Address`), and by whether that process belongs to the worker. What
+fails is counted in `rejected` and dropped. What the messages mean, and who is late, is not known
+here.
+
+The rules of an edge-triggered zmq.FD (zmq_getsockopt(3), ZMQ_FD): it becomes readable once for
+any number of messages, and a send may swallow the edge. So: read until EAGAIN or to the end of
+the batch and then come back in the next turn; look again after every send, and once after the
+reader is added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+
+import zmq
+
+from supervisord_ng import limits
+from supervisord_ng.errors import ProtocolError
+from supervisord_ng.wire.heartbeat import (
+    DaemonMessage,
+    Dump,
+    Hello,
+    Stop,
+    Welcome,
+    WorkerMessage,
+    decode_from_worker,
+    encode,
+    split,
+)
+
+SOCKET_MODE = 0o666  # anyone may connect: credentials and token decide, workers run as any user
+
+Received = tuple[str, int, WorkerMessage]
+"""What one message says, and of whom: path, incarnation, message."""
+
+
+class _Worker:
+    """One incarnation that may speak."""
+
+    __slots__ = ("address", "identity", "incarnation", "interval_ms", "path", "uid")
+
+    def __init__(self, path: str, incarnation: int, uid: int, interval_ms: int) -> None:
+        self.path = path
+        self.incarnation = incarnation
+        self.uid = uid
+        self.interval_ms = interval_ms
+        self.identity: bytes | None = None  # the connection it spoke on last; answers go there
+        self.address: str | None = None  # the kernel's word on that connection, already judged
+
+
+class HeartbeatServer:
+    """The ROUTER that workers speak to; without a system call while nobody speaks.
+
+    Args:
+        loop: the loop that reads the socket; every method must be called from it.
+        path: of the socket, at most `limits.SOCKET_PATH_MAX` bytes. The caller holds the lock of
+            the directory: a second bind on an ipc path silently steals it, zmq_ipc(7).
+        on_messages: called once for each batch that held something valid.
+        belongs: says whether the process with this id is part of the worker at this path; one
+            that does not exist any more should be taken as such. Asked when the sender changes.
+            None: the token and the uid are enough.
+
+    Raises:
+        OSError: the socket cannot be bound at `path`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        on_messages: Callable[[list[Received]], None],
+        belongs: Callable[[str, int], bool] | None = None,
+    ) -> None:
+        self.endpoint = f"ipc://{path}"
+        self.rejected = 0
+        self.last_rejection = ""  # in words, for the daemon's log
+        self._loop = loop
+        self._path = path
+        self._on_messages = on_messages
+        self._belongs = belongs
+        self._workers: dict[bytes, _Worker] = {}
+        self._turn_asked = False
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.maxmsgsize = limits.HEARTBEAT_MESSAGE_MAX
+        self._socket.rcvhwm = limits.HEARTBEAT_RECEIVE_HWM
+        self._socket.handshake_ivl = limits.HEARTBEAT_HANDSHAKE_MS
+        self._socket.router_mandatory = 1  # a send to somebody who left fails instead of vanishing
+        try:
+            self._socket.bind(self.endpoint)
+            os.chmod(path, SOCKET_MODE)  # libzmq's bind goes by the umask
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise OSError(error.errno, f"cannot bind heartbeat socket: {error}", path) from error
+        loop.add_reader(self._socket.fileno(), self._turn)
+        self._ask_turn()
+
+    def register(self, path: str, incarnation: int, uid: int | None, interval_ms: int) -> str:
+        """Let an incarnation speak, before it is started.
+
+        Args:
+            path: of the worker in the tree.
+            incarnation: of this start of it.
+            uid: that the worker runs as; None: the daemon's own.
+            interval_ms: between two beats, told to the worker; 0: nobody counts its beats.
+
+        Returns:
+            The token, for $SNG_TOKEN.
+        """
+        token = secrets.token_hex(limits.TOKEN_BYTES)
+        self.adopt(token, path, incarnation, uid, interval_ms)
+        return token
+
+    def adopt(
+        self, token: str, path: str, incarnation: int, uid: int | None, interval_ms: int
+    ) -> None:
+        """Let an incarnation speak that has its token from an earlier daemon; see `register`."""
+        owner = os.geteuid() if uid is None else uid
+        self._workers[token.encode()] = _Worker(path, incarnation, owner, interval_ms)
+
+    def unregister(self, token: str) -> None:
+        """Stop listening to an incarnation. What it still says is rejected."""
+        self._workers.pop(token.encode(), None)
+
+    def send_stop(self, token: str, grace_ms: int | None) -> bool:
+        """Ask a worker to end within `grace_ms` (None: for ever). False: it is not connected."""
+        return self._send(token.encode(), Stop(grace_ms))
+
+    def send_dump(self, token: str) -> bool:
+        """Ask a worker for the stacks of its threads. False: it is not connected."""
+        return self._send(token.encode(), Dump())
+
+    def drain(self) -> None:
+        """Take in all that has arrived; to be called before anybody is judged.
+
+        At most `limits.HEARTBEAT_DRAIN_MAX` messages; ZeroMQ gives each connection its turn.
+        """
+        self._drain(limits.HEARTBEAT_DRAIN_MAX)
+
+    def close(self) -> None:
+        """Stop listening and remove the socket. Safe to call twice."""
+        if self._socket.closed:
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._context.destroy(linger=0)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def _send(self, token: bytes, message: DaemonMessage) -> bool:
+        worker = self._workers.get(token)
+        if worker is None or worker.identity is None:
+            return False
+        try:
+            self._socket.send_multipart([worker.identity, *encode(token, message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                worker.identity = None
+            elif error.errno != zmq.EAGAIN:
+                raise
+            return False
+        finally:
+            self._ask_turn()
+        return True
+
+    def _ask_turn(self) -> None:
+        if not self._turn_asked:
+            self._turn_asked = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_asked = False
+        if not self._socket.closed:
+            self._drain(limits.HEARTBEAT_BATCH)
+
+    def _drain(self, limit: int) -> None:
+        """Read up to `limit` messages, pass on what is valid, and come back for the rest."""
+        received: list[Received] = []
+        for _ in range(limit):
+            try:
+                identity, address, frames = self._receive()
+            except zmq.Again:
+                break
+            try:
+                told = self._judge(identity, address, frames)
+            except ProtocolError as error:
+                self.rejected += 1
+                self.last_rejection = f"{error} (from {address})"
+            else:
+                if told is not None:
+                    received.append(told)
+        else:
+            self._ask_turn()  # before the callback: should that raise, nothing is left lying
+        if received:
+            self._on_messages(received)
+
+    def _receive(self) -> tuple[bytes, str, list[bytes]]:
+        """Read one message: the identity of the connection, its credentials, the frames."""
+        # Frames that are not copied cost less than recv_multipart, and only they carry the
+        # credentials.
+        part = self._socket.recv(zmq.NOBLOCK, copy=False)
+        identity = part.bytes
+        address = part.get("Peer-Address")
+        frames: list[bytes] = []
+        while part.more:
+            part = self._socket.recv(zmq.NOBLOCK, copy=False)
+            # One more than allowed is kept, so that the message is seen to be wrong; the rest is
+            # dropped.
+            if len(frames) <= limits.HEARTBEAT_FRAMES_MAX:
+                frames.append(part.bytes)
+        return identity, str(address), frames
+
+    def _judge(self, identity: bytes, address: str, frames: list[bytes]) -> Received | None:
+        """Turn frames into what they say of whom; None where that is nothing that we know.
+
+        Raises:
+            ProtocolError: the sender is not who it says, or the message is malformed.
+        """
+        token, body = split(frames)
+        worker = self._workers.get(token)
+        if worker is None:
+            raise ProtocolError("cannot accept heartbeat: unknown token")
+        if address != worker.address:
+            self._check_sender(worker, address)
+            worker.address = address
+        worker.identity = identity
+        message = decode_from_worker(body)
+        if message is None:
+            return None
+        if type(message) is Hello:
+            self._send(token, Welcome(worker.interval_ms))
+        return worker.path, worker.incarnation, message
+
+    def _check_sender(self, worker: _Worker, address: str) -> None:
+        # stream_engine_base.cpp: "HOST:UID:GID:PID" on ipc; the pid is that of the process that
+        # connected.
+        try:
+            uid, _, pid = (int(field) for field in address.rsplit(":", 3)[1:])
+        except ValueError:
+            raise ProtocolError("cannot accept heartbeat: no credentials of the peer") from None
+        if uid not in (worker.uid, 0, os.geteuid()):
+            raise ProtocolError(
+                f"cannot accept heartbeat for {worker.path}: uid {uid} is not its own"
+            )
+        if self._belongs is not None and not self._belongs(worker.path, pid):
+            raise ProtocolError(
+                f"cannot accept heartbeat for {worker.path}: pid {pid} is not of it"
+            )
