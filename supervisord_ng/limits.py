@@ -110,6 +110,10 @@ REPORTS_WAITING_BYTES_MAX = 64 * MIB  # the same bound in bytes: a report with s
 REPORT_CANDIDATES_MAX = 5  # ids listed when the beginning or end of one fits several reports
 EVENTS_KEPT = 10_000  # decisions kept in memory for `sng events`
 
+# --- the daemon ---------------------------------------------------------------------------------------------
+CONSOLE_NAME_WIDTH_MAX = 24  # columns for names in `sng run`; a longer one pushes its own line
+STORE_CLOSE_TIMEOUT_S = 5.0  # how long the end of the daemon waits for the disk
+
 # --- control -----------------------------------------------------------------------------------------------
 CONTROL_LINE_MAX = 1 * MIB  # one request
 CONTROL_CLIENTS_MAX = 128  # connections at a time
