@@ -5,10 +5,9 @@ The CLI finds the daemon by `CONTROL_SOCKET` without importing anything of the d
 
 from __future__ import annotations
 
-# in runtime_dir; none is longer than HEARTBEAT_SOCKET, which is what the limit of socket paths is
-# checked with
+# in runtime_dir
 CONTROL_SOCKET = "control.sock"
-HEARTBEAT_SOCKET = "heartbeat.sock"
+HEARTBEAT_SOCKET = "heartbeat.sock"  # the longest, by which runtime_dir's own length is checked
 NOTIFY_SOCKET = "notify.sock"
 
 LOCK = "lock"  # in runtime_dir and in state_dir
