@@ -217,6 +217,8 @@ def _spawn_failed(turn: Turn, child: ChildState, what: SpawnFailed) -> None:
 
 
 def _ignored(turn: Turn, child: ChildState, _: Ignored) -> None:
+    if isinstance(child.spec, SupervisorSpec):  # of a worker the world knows itself
+        _note(turn, child, EventName.START_FAILED, ExitReason(ExitClass.NORMAL, "ignore"))
     turn.put_child(replace(child, phase=Phase.DOWN, since=None))
     turn.inbox.append(ChildStarted(names.parent(child.path), child.name, ignored=True))
 

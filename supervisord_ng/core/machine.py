@@ -1,9 +1,10 @@
 """The only entrance to the core: `boot`, `step`, `next_deadline`.
 
 Rules of this file. `step` first expires every deadline that is not later than `now`, ordered by time and path,
-then takes the event. An event about a child carries the incarnation it is about, and one of another
-incarnation is dropped here and nowhere else. What the parts of the tree tell one another within a step goes
-through one queue, drained until it is empty: no recursion, and a bound on the number.
+then takes the event; only signs of life and the daemon's own lag, which move deadlines, go first. An event
+about a child carries the incarnation it is about, and one of another incarnation is dropped here and nowhere
+else. What the parts of the tree tell one another within a step goes through one queue, drained until it is
+empty: no recursion, and a bound on the number.
 """
 
 from __future__ import annotations
@@ -96,8 +97,12 @@ def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Eff
         The new state, and what is asked of the world, to be done in this order.
     """
     turn = Turn(state, now)
-    _expire(turn)
-    _take(turn, event)
+    if isinstance(event, Beats | Lagged):
+        _take(turn, event)  # it speaks of the time before `now`, so nobody may be judged without it
+        _expire(turn)
+    else:
+        _expire(turn)
+        _take(turn, event)
     _settle(turn)
     return turn.finish()
 

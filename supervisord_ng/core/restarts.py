@@ -45,7 +45,6 @@ def child_ended(turn: Turn, path: str, message: ChildEnded) -> None:
     ):
         return  # a stop has consumed its end, or it is a stranger by now
     if is_restarted(child, message.reason):
-        _note_end(turn, path, child, message.reason, Decision.RESTART)
         _restart(turn, path, child, message.reason)
     else:
         _stays_down(turn, path, child, message.reason)
@@ -60,7 +59,6 @@ def is_restarted(child: ChildState, reason: ExitReason) -> bool:
 def _stays_down(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> None:
     temporary = child.spec.restart is Restart.TEMPORARY
     decision = Decision.REMOVED if temporary else Decision.NONE
-    _note_end(turn, path, child, reason, decision)
     if reason.is_abnormal:  # only a temporary child comes here with a crash
         plans.report(
             turn,
@@ -71,6 +69,7 @@ def _stays_down(turn: Turn, path: str, child: ChildState, reason: ExitReason) ->
             Decision.REMOVED,
             offender=child.incarnation,
         )
+    _note_end(turn, child, reason, decision)
     simple = turn.supervisor(path).spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
     if temporary or simple:
         turn.remove_child(child.path)
@@ -98,6 +97,7 @@ def _restart(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> No
     decision = Decision.RESTART if allowed else Decision.GIVE_UP
     offender = child.incarnation
     plans.report(turn, path, Context.CHILD_TERMINATED, child, reason, decision, offender=offender)
+    _note_end(turn, child, reason, decision)
     if not allowed:
         _give_up(turn, path, child, offender=offender, retrying=False)
         return
@@ -142,17 +142,14 @@ def _count_restart(turn: Turn, path: str) -> bool:
 def _begin_restart(turn: Turn, path: str, child: ChildState, *, retrying: bool, delay: int) -> None:
     """Plan the restart of `child` and of those its strategy restarts with it.
 
-    one_for_one keeps speaking of the old process until the new one is up, the others forget it at once; the
-    reports of a failed attempt show it (otp: offender pid of start_error).
+    The child's record goes on speaking of the old process (OTP's {restarting, OldPid}) until a new one is up.
     """
     supervisor = turn.supervisor(path)
     scope = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
-    alone = supervisor.spec.strategy in (Strategy.ONE_FOR_ONE, Strategy.SIMPLE_ONE_FOR_ONE)
     turn.put_child(
         replace(
             child,
             standing=Standing.RESTARTING,
-            offender=child.offender if alone else None,
             deadline=None,
             idle=Idle.WAITING,
         )
@@ -225,10 +222,16 @@ def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
 def report_start_error(
     turn: Turn, path: str, child: ChildState, reason: ExitReason, decision: Decision
 ) -> None:
-    """Report a failed start, speaking of the old process where OTP does."""
-    plan = turn.supervisor(path).plan
+    """Report a failed start. Only a strategy that restarts one child alone speaks of the old process.
+
+    supervisor.erl, restart/2: one_for_one hands start_child/2 the record with its old pid, the others start
+    children whose pid is undefined by then.
+    """
+    supervisor = turn.supervisor(path)
+    plan = supervisor.plan
     assert plan is not None
-    restarting = plan.purpose is Purpose.RESTART and child.offender is not None
+    alone = supervisor.spec.strategy in (Strategy.ONE_FOR_ONE, Strategy.SIMPLE_ONE_FOR_ONE)
+    old = child.offender if alone and plan.purpose is Purpose.RESTART else None
     plans.report(
         turn,
         path,
@@ -236,8 +239,8 @@ def report_start_error(
         child,
         reason,
         decision,
-        offender=child.offender if restarting else None,
-        retrying=restarting and plan.retrying,
+        offender=old,
+        retrying=old is not None and plan.retrying,
     )
 
 
@@ -313,9 +316,7 @@ def _give_up(
     termination.begin_exit(turn, path, SHUTDOWN)
 
 
-def _note_end(
-    turn: Turn, path: str, child: ChildState, reason: ExitReason, decision: Decision
-) -> None:
+def _note_end(turn: Turn, child: ChildState, reason: ExitReason, decision: Decision) -> None:
     """Tell the event stream that a child ended by itself."""
     event = EventName.CRASHED if reason.is_abnormal else EventName.EXITED
     if life.kind_of(child) == "supervisor":

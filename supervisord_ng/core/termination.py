@@ -74,6 +74,16 @@ def finish_exit(turn: Turn, path: str) -> None:
             turn.emit(Reply(message.request, "noproc", reason=plan.reason))
     if path == turn.root:
         turn.halted = True
+        if not supervisor.booted and not turn.stop_asked:
+            turn.emit(
+                Note(
+                    EventName.START_FAILED,
+                    path,
+                    supervisor.incarnation,
+                    kind="supervisor",
+                    reason=plan.reason,
+                )
+            )
         turn.emit(Halt(plan.reason, asked=turn.stop_asked, chain=turn.chain))
     else:
         turn.inbox.append(Exited(path, supervisor.incarnation, plan.reason))

@@ -1,0 +1,72 @@
+"""The daemon: ``supervisord-ng -c TREE.toml``. Parses its arguments and joins the parts, in `service`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import supervisord_ng
+from supervisord_ng.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, SupervisordNGError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the daemon in the foreground and exit.
+
+    Exit status: 0 after an orderly stop, 70 when the root gave up or could not start or an invariant failed,
+    78 when the configuration is wrong, 1 when the daemon could not begin (directories, lock, sockets).
+    """
+    if not __debug__:
+        sys.exit("supervisord-ng: cannot run under python -O: its assertions are part of it")
+    sys.exit(run(_parse(argv)))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load the tree and supervise it; return the exit status."""
+    from supervisord_ng import config
+    from supervisord_ng.daemon.console import Console, tree_width
+    from supervisord_ng.daemon.log import make_logger
+    from supervisord_ng.daemon.service import Daemon, longest_name, prepare_process
+    from supervisord_ng.runtime.systemd import Notifier
+
+    prepare_process()
+    notifier = Notifier.from_environ(os.environ)
+    try:
+        loaded = config.load(
+            options.config, runtime_dir=options.runtime_dir, state_dir=options.state_dir
+        )
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_CONFIG
+    tree = loaded.tree
+    console = None
+    level = tree.node.log_level
+    if options.console:
+        colour = Console.wants_colour(1, os.environ)
+        console = Console(1, colour=colour, width=tree_width(longest_name(tree.root)))
+        level = "error"  # the console tells the same in plain words
+    log = make_logger(level, tree.node.log_format)
+    for problem in loaded.warnings:
+        print(f"warning: {problem}", file=sys.stderr)
+    try:
+        return asyncio.run(Daemon(tree, log, notifier, console).run())
+    except (SupervisordNGError, OSError) as error:
+        print(f"supervisord-ng: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="supervisord-ng", description="Erlang/OTP supervision for operating-system processes."
+    )
+    parser.add_argument("-c", "--config", required=True, metavar="TREE.toml", help="the tree")
+    parser.add_argument("--runtime-dir", metavar="DIR", help="sockets and lock; wins over the file")
+    parser.add_argument("--state-dir", metavar="DIR", help="store and logs; wins over the file")
+    parser.add_argument(
+        "--console", action="store_true", help="print workers' output and decisions for a person"
+    )
+    parser.add_argument("--version", action="version", version=supervisord_ng.__version__)
+    return parser.parse_args(argv)

@@ -1,0 +1,106 @@
+"""The terminal of ``sng run``: the workers' output, prefixed and coloured, and what the supervisors decide.
+
+Like a Procfile runner. Writes to one stream and must never wait for it: while a terminal is stopped (Ctrl-S)
+lines are dropped, and how many is said afterwards; supervision goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Mapping
+
+from supervisord_ng import limits
+from supervisord_ng.model import names
+from supervisord_ng.model.reports import Event, EventName
+from supervisord_ng.model.words import describe, mood
+
+_RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
+_MOODS = {"good": "\x1b[32m", "bad": "\x1b[1;31m", "plain": "\x1b[1m", "dim": _DIM}
+_COLOURS = tuple(f"\x1b[{code}m" for code in (36, 33, 35, 34, 96, 93, 95, 94))
+_CONTROLS = {code: "?" for code in (*range(32), *range(127, 160)) if code != 9}
+_QUIET = frozenset({EventName.STARTING, EventName.STOPPING, EventName.READY})
+
+
+class Console:
+    """Prints lines, each begun with time and name.
+
+    Args:
+        fd: where to, a descriptor.
+        colour: whether to colour.
+        width: of the column of names.
+    """
+
+    def __init__(self, fd: int, *, colour: bool, width: int) -> None:
+        self._fd = fd
+        self._colour = colour
+        self._width = max(width, len("daemon"))
+        self._given: dict[str, str] = {}
+        self._dropped = 0
+        # Our standard output is shared with whoever started us, so it is not made non-blocking: a write of at
+        # most PIPE_BUF bytes does not block where poll(2) finds room.
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    @staticmethod
+    def wants_colour(fd: int, environ: Mapping[str, str]) -> bool:
+        """Colour on a terminal, and where FORCE_COLOR asks; never against NO_COLOR (no-color.org)."""
+        if environ.get("NO_COLOR"):
+            return False
+        return bool(environ.get("FORCE_COLOR")) or os.isatty(fd)
+
+    def output(self, name: str, lines: list[bytes]) -> None:
+        """What a worker wrote."""
+        for line in lines:
+            text = line.decode(errors="replace").translate(_CONTROLS)
+            self._print(name, f"| {text}")
+
+    def event(self, event: Event) -> None:
+        """What happened and was decided."""
+        if event.event in _QUIET and event.kind != "supervisor":
+            return
+        if event.event is EventName.STARTING:
+            return
+        name = names.leaf(event.path) if event.path is not None else "daemon"
+        text = describe(event)
+        colour = _MOODS[mood(event)]
+        self._print(name, f"* {colour}{text}{_RESET}" if self._colour else f"* {text}")
+
+    def say(self, text: str) -> None:
+        """The daemon's own words."""
+        self._print("daemon", f"* {_BOLD}{text}{_RESET}" if self._colour else f"* {text}")
+
+    def _print(self, name: str, text: str) -> None:
+        now = time.strftime("%H:%M:%S")
+        label = f"{name:<{self._width}}"
+        if self._colour:
+            label = f"{_DIM}{now}{_RESET} {self._colour_of(name)}{label}{_RESET}"
+        else:
+            label = f"{now} {label}"
+        self._write(f"{label} {text}\n")
+
+    def _colour_of(self, name: str) -> str:
+        if name not in self._given:
+            self._given[name] = _COLOURS[len(self._given) % len(_COLOURS)]
+        return self._given[name]
+
+    def _write(self, line: str) -> None:
+        if self._dropped:
+            line = f"[{self._dropped} lines not shown: the terminal was too slow]\n{line}"
+        data = line.encode(errors="replace")
+        try:
+            for at in range(0, len(data), select.PIPE_BUF):
+                if not self._poll.poll(0):
+                    self._dropped += 1
+                    return
+                os.write(self._fd, data[at : at + select.PIPE_BUF])
+        except OSError:  # the terminal is gone; supervision goes on
+            self._dropped += 1
+        else:
+            self._dropped = 0
+
+
+def tree_width(longest: int) -> int:
+    """A width for the column of names that fits most."""
+    return min(longest, limits.CONSOLE_NAME_WIDTH_MAX)

@@ -1,0 +1,312 @@
+"""The daemon: joins every part, runs the tree until it ends, and says how it ended.
+
+The only file that knows every part. Order of start: directories, lock, store, sockets, tree; they end in the
+reverse of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from supervisord_ng import limits
+from supervisord_ng.control.server import ControlServer
+from supervisord_ng.core import view
+from supervisord_ng.core.effects import (
+    AskStop,
+    Dump,
+    Effect,
+    Halt,
+    Kill,
+    Note,
+    Reply,
+    Report,
+    Spawn,
+    TreeUp,
+)
+from supervisord_ng.core.events import Event as CoreEvent
+from supervisord_ng.core.events import Kill as KillSupervisor
+from supervisord_ng.core.events import Stop
+from supervisord_ng.daemon.console import Console
+from supervisord_ng.daemon.feed import Feed
+from supervisord_ng.daemon.operators import Operators
+from supervisord_ng.daemon.reporting import Reporter
+from supervisord_ng.daemon.verbs import Verbs
+from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE
+from supervisord_ng.model import paths
+from supervisord_ng.model.reports import CrashReport, Event, EventName
+from supervisord_ng.model.spec import SupervisorSpec, TreeSpec, WorkerSpec
+from supervisord_ng.model.status import Row
+from supervisord_ng.model.words import describe
+from supervisord_ng.reports.reader import Reader
+from supervisord_ng.reports.store import Store
+from supervisord_ng.runtime import clock, reaper, rundir, spawner
+from supervisord_ng.runtime.shell import Shell
+from supervisord_ng.runtime.systemd import Notifier
+from supervisord_ng.runtime.workers import Workers
+
+
+class Daemon:
+    """One node.
+
+    Args:
+        tree: what to supervise.
+        log: the daemon's own log.
+        notifier: towards the service manager.
+        console: for ``sng run``, else None.
+    """
+
+    def __init__(
+        self, tree: TreeSpec, log: Any, notifier: Notifier, console: Console | None
+    ) -> None:
+        self.tree = tree
+        self.pid = os.getpid()
+        self.started_ns = clock.monotonic_ns()
+        self._log = log
+        self._notifier = notifier
+        self._console = console
+        self._stop_asked = False
+        self._crash_ids: dict[str, str] = {}  # the report about the end that is noted next
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._specs: dict[str, WorkerSpec] = {}
+
+    async def run(self) -> int:
+        """Run until the tree has ended; return the exit status.
+
+        Raises:
+            SupervisordNGError: the daemon could not begin: directories, lock, store, sockets.
+        """
+        node = self.tree.node
+        rundir.prepare(node.runtime_dir, node.state_dir, node.log_dir)
+        with rundir.Lock((node.runtime_dir, node.state_dir)):
+            self._loop = asyncio.get_running_loop()
+            self._ended: asyncio.Future[int] = self._loop.create_future()
+            await self._open()
+            try:
+                self._boot()
+                return await self._ended
+            finally:
+                await self._close()
+
+    # --- what the verbs use ---------------------------------------------------------------------------------------
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the tree, with what only the runtime knows."""
+        rows = view.rows(self.shell.state, clock.monotonic_ns())
+        return tuple(self._with_runtime(row) for row in rows)
+
+    def worker_specs(self) -> dict[str, WorkerSpec]:
+        """Every worker of the tree by its path."""
+        return {
+            child.path: child.spec
+            for supervisor in self.shell.state.supervisors.values()
+            for child in supervisor.children.values()
+            if isinstance(child.spec, WorkerSpec)
+        }
+
+    def keep_task(self, task: asyncio.Future[Any]) -> None:
+        """Hold an order that nobody waits for until it is done."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop(self, who: str, *, now: bool = False) -> None:
+        """Begin the orderly end; a second time, or with `now`, kill what is left."""
+        if self._stop_asked or now:
+            self._stop_asked = True
+            self.feed.publish(EventName.SHUTDOWN, None, None, detail=f"{who}; killing what is left")
+            self.shell.feed(Stop())
+            self.shell.feed(KillSupervisor(self.shell.state.root))
+            return
+        self._stop_asked = True
+        self.feed.publish(EventName.SHUTDOWN, None, None, detail=who)
+        self._notify(self._notifier.stopping())
+        self.shell.feed(Stop())
+
+    # --- begin and end -----------------------------------------------------------------------------------------------
+    async def _open(self) -> None:
+        node = self.tree.node
+        loop = self._loop
+        store_path = os.path.join(node.state_dir, paths.STORE)
+        keep = self.tree.reports
+        self.store = Store.open(
+            store_path,
+            keep_ns=keep.keep_ns,
+            max_count=keep.max_count,
+            on_problem=lambda words: self._log.warning(words),
+        )
+        self.reader = Reader(store_path)
+        self.feed = Feed(node.name, self._published)
+        self.shell = Shell(loop, self._perform, self._drain, self._failed)
+        tap = None if self._console is None else self._console.output
+        self.workers = Workers(
+            loop,
+            node,
+            self.shell.feed,
+            on_traceback=self._traceback_arrived,
+            on_problem=lambda words: self._log.warning(words),
+            tap=tap,
+        )
+        self.reporter = Reporter(
+            loop,
+            node.name,
+            keep.log_lines,
+            self.workers,
+            lambda: self.shell.lag_ns,
+            self._keep_report,
+        )
+        self.operators = Operators(self.shell.feed, lambda: self.shell.state, self.workers.remains)
+        self.control = ControlServer(
+            os.path.join(node.runtime_dir, paths.CONTROL_SOCKET),
+            Verbs(self).handle,
+            control_group=node.control_group,
+            log=lambda words: self._log.warning(words),
+        )
+        await self.control.start()
+        self._handle_signals()
+
+    def _boot(self) -> None:
+        if not reaper.become_subreaper():
+            self._log.warning("cannot become subreaper; orphans of workers may escape")
+        self._log.info("starting", node=self.tree.node.name, tree=self.tree.source, pid=self.pid)
+        self._beat_watchdog()
+        incarnations = self.store.load_incarnations()
+        self.shell.boot(self.tree.root, seed=secrets.randbits(64), incarnations=incarnations)
+
+    async def _close(self) -> None:
+        self.shell.close()
+        self.reporter.flush()
+        await self.control.close()
+        self.workers.close()
+        lost = await asyncio.to_thread(self.store.close, limits.STORE_CLOSE_TIMEOUT_S)
+        if lost:
+            self._log.error("reports were lost: the disk did not take them", reports=lost)
+        self._notifier.close()
+
+    # --- effects ------------------------------------------------------------------------------------------------------
+    def _perform(self, effect: Effect) -> CoreEvent | None:
+        match effect:
+            case Spawn():
+                self._specs[effect.path] = effect.spec
+                self.store.save_incarnations({effect.path: effect.incarnation})
+                return self.workers.spawn(effect)
+            case AskStop():
+                self.workers.ask_stop(effect)
+            case Kill():
+                self.workers.kill(effect)
+            case Dump():
+                return self.workers.dump(effect)
+            case Report():
+                spec = self._specs.get(effect.path)
+                self._crash_ids[effect.path] = self.reporter.report(effect, spec)
+            case Note():
+                self.feed.note(effect, report=self._crash_ids.pop(effect.path, None))
+            case Reply():
+                self.operators.reply(effect)
+            case TreeUp():
+                self._tree_up()
+            case Halt():
+                self._halt(effect)
+        return None
+
+    def _tree_up(self) -> None:
+        text = f"{sum(1 for row in self.rows() if row.kind == 'worker')} workers, the tree is up"
+        self._log.info("tree is up")
+        self._notify(self._notifier.ready(text))
+        if self._console is not None:
+            self._console.say(f"the tree is up: {self.tree.source}")
+
+    def _halt(self, halt: Halt) -> None:
+        """The root has ended: say why where it was not asked to, for people and for the service manager."""
+        if halt.asked:
+            self._end(EXIT_OK)
+            return
+        self._log.error("the tree has ended", reason=halt.reason.text, chain=list(halt.chain))
+        for line in (*halt.chain, f"root ended: {halt.reason.text}"):
+            os.write(2, f"supervisord-ng: {line}\n".encode())
+        self._notify(self._notifier.status(f"gave up: {halt.reason.text}"))
+        self._end(EXIT_SOFTWARE)
+
+    def _end(self, status: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(status)
+
+    def _failed(self, error: BaseException) -> None:
+        """The core is wrong, and nothing it says may be believed: leave nothing behind and end."""
+        self._log.critical("internal error, please report it", exc_info=error)
+        self.workers.kill_all()
+        self._end(EXIT_SOFTWARE)
+
+    # --- small wires ---------------------------------------------------------------------------------------------------
+    def _drain(self) -> None:
+        self.workers.drain()
+
+    def _traceback_arrived(self, remains: Any) -> None:
+        self.reporter.traceback_arrived(remains)
+
+    def _keep_report(self, report: CrashReport) -> None:
+        self.store.append(report)
+        self._log.warning(
+            "crash report",
+            id=report.id,
+            path=report.path,
+            reason=report.reason,
+            decision=report.decision.value,
+        )
+
+    def _published(self, event: Event) -> None:
+        if self._console is not None:
+            self._console.event(event)
+        else:
+            path = event.path or self.tree.node.name
+            self._log.info(f"{path}: {describe(event)}", event_name=event.event.value)
+
+    def _with_runtime(self, row: Row) -> Row:
+        if row.kind != "worker":
+            return row
+        return replace(
+            row,
+            status_text=self.workers.status_text(row.path),
+            log_dropped_bytes=self.workers.dropped_bytes(row.path),
+        )
+
+    def _notify(self, error: OSError | None) -> None:
+        if error is not None:
+            self._log.warning("cannot tell the service manager", error=str(error))
+
+    def _beat_watchdog(self) -> None:
+        """Tell the service manager that the loop turns, as often as it wants to hear it."""
+        interval = self._notifier.watchdog_interval_ns
+        if interval is not None:
+            self._notify(self._notifier.watchdog())
+            self._loop.call_later(interval / limits.SECOND, self._beat_watchdog)
+
+    def _handle_signals(self) -> None:
+        actions: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: lambda: self.stop("SIGTERM"),
+            signal.SIGINT: lambda: self.stop("SIGINT"),
+            signal.SIGHUP: lambda: self._log.warning("cannot reload: not supported yet"),
+            signal.SIGUSR1: self.workers.reopen_logs,
+            signal.SIGUSR2: lambda: self._log.warning("cannot upgrade: not supported yet"),
+            signal.SIGQUIT: lambda: None,
+        }
+        for number, act in actions.items():
+            self._loop.add_signal_handler(number, act)
+
+
+def longest_name(spec: SupervisorSpec) -> int:
+    """The length of the longest name in a tree."""
+    lengths = [len(spec.name)]
+    for child in spec.children:
+        below = longest_name(child) if isinstance(child, SupervisorSpec) else len(child.name)
+        lengths.append(below)
+    return max(lengths)
+
+
+def prepare_process() -> None:
+    """What has to be done once, before anything else: signals that our own parent ignored or blocked."""
+    spawner.forget_inherited_signals()

@@ -1,0 +1,242 @@
+"""What each verb of the control protocol does. The arguments and results are in docs/control-protocol.md."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import supervisord_ng
+from supervisord_ng import limits
+from supervisord_ng.control.access import Caller
+from supervisord_ng.daemon import targets
+from supervisord_ng.daemon.operators import Outcome, Verb
+from supervisord_ng.errors import ControlError
+from supervisord_ng.model.messages import Request
+from supervisord_ng.model.reports import Event, EventName
+from supervisord_ng.model.status import NodeStatus, Rejected, ReportCounts, Row
+from supervisord_ng.runtime import clock
+
+if TYPE_CHECKING:
+    from supervisord_ng.daemon.service import Daemon
+
+PROTOCOL = 1
+
+
+class Paths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of verbs about children."""
+
+    paths: tuple[str, ...] = ()
+
+
+class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of start, stop and restart."""
+
+    paths: tuple[str, ...]
+    wait: bool = True
+
+
+class Signals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of signal."""
+
+    signal: int
+    paths: tuple[str, ...]
+    main: bool = False
+
+
+class Following(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of events."""
+
+    since: int | None = None
+    follow: bool = False
+
+
+class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of crashes.list."""
+
+    limit: int | None = None
+    paths: tuple[str, ...] = ()
+
+
+class Showing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of crashes.show."""
+
+    id: str
+
+
+class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of shutdown."""
+
+    now: bool = False
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of verbs that have none."""
+
+
+class Verbs:
+    """The handler that the control server calls, bound to one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._table: dict[str, tuple[type[Any], Callable[[Caller, Any], Any]]] = {
+            "status": (Paths, self._status),
+            "start": (Orders, lambda caller, args: self._order("start", caller, args)),
+            "stop": (Orders, lambda caller, args: self._order("stop", caller, args)),
+            "restart": (Orders, lambda caller, args: self._order("restart", caller, args)),
+            "signal": (Signals, self._signal),
+            "events": (Following, self._events),
+            "crashes.list": (Listing, self._crashes_list),
+            "crashes.show": (Showing, self._crashes_show),
+            "crashes.stats": (Nothing, self._crashes_stats),
+            "logs.files": (Paths, self._logs_files),
+            "shutdown": (Ending, self._shutdown),
+            "version": (Nothing, self._version),
+        }
+
+    def handle(self, caller: Caller, request: Request) -> Awaitable[Any] | AsyncIterator[Any]:
+        """Do what `request` asks.
+
+        Raises:
+            ControlError: unsupported verb, or arguments that do not fit it.
+        """
+        entry = self._table.get(request.verb)
+        if entry is None:
+            raise ControlError("unsupported", f"unknown verb: {request.verb}", "see: sng --help")
+        kind, act = entry
+        try:
+            args = msgspec.convert(request.args, kind)
+        except msgspec.ValidationError as error:
+            raise ControlError("bad_request", f"cannot {request.verb}: {error}") from error
+        answer: Awaitable[Any] | AsyncIterator[Any] = act(caller, args)
+        return answer
+
+    def _rows(self) -> tuple[Row, ...]:
+        return self._daemon.rows()
+
+    async def _status(self, _: Caller, args: Paths) -> NodeStatus:
+        daemon = self._daemon
+        rows = self._rows()
+        shown = rows
+        if args.paths and targets.ALL not in args.paths:
+            wanted = {
+                inner.path
+                for row in targets.find_all(rows, args.paths)
+                for inner in targets.below(rows, row)
+            }
+            shown = tuple(row for row in rows if row.path in wanted)
+        counts = daemon.store.counts
+        return NodeStatus(
+            node=daemon.tree.node.name,
+            state=rows[0].state,
+            pid=daemon.pid,
+            version=supervisord_ng.__version__,
+            uptime_s=(clock.monotonic_ns() - daemon.started_ns) / limits.SECOND,
+            loop_lag_ms=daemon.shell.lag_ns / limits.MS,
+            reports=ReportCounts(
+                stored=counts.stored, waiting=counts.waiting, dropped=counts.dropped
+            ),
+            rejected=Rejected(
+                heartbeat=daemon.workers.heartbeats.rejected,
+                notify=daemon.workers.notify.rejected,
+                control=daemon.control.rejected,
+            ),
+            children=shown,
+        )
+
+    async def _order(self, verb: Verb, caller: Caller, args: Orders) -> dict[str, list[Outcome]]:
+        daemon = self._daemon
+        rows = targets.find_all(self._rows(), args.paths)
+        for row in rows:
+            daemon.feed.publish(
+                EventName.COMMAND,
+                row.path,
+                row.incarnation,
+                kind=row.kind,
+                verb=verb,
+                uid=caller.uid,
+                pid=caller.pid,
+            )
+        work = asyncio.ensure_future(daemon.operators.order(verb, rows))
+        if args.wait:
+            return {"results": await asyncio.shield(work)}
+        daemon.keep_task(work)
+        return {
+            "results": [Outcome(row.path, ok=True, code="ok", message="ordered") for row in rows]
+        }
+
+    async def _signal(self, caller: Caller, args: Signals) -> dict[str, list[Outcome]]:
+        daemon = self._daemon
+        try:
+            name = signal.Signals(args.signal).name
+        except ValueError as error:
+            raise ControlError("bad_request", f"no such signal: {args.signal}") from error
+        outcomes = []
+        for row in targets.workers(self._rows(), args.paths):
+            sent = daemon.workers.signal(row.path, args.signal, whole=not args.main)
+            daemon.feed.publish(
+                EventName.COMMAND,
+                row.path,
+                row.incarnation,
+                verb="signal",
+                uid=caller.uid,
+                pid=caller.pid,
+                detail=name,
+            )
+            message = f"sent {name}" if sent else f"cannot signal {row.path}: it is not running"
+            code = "ok" if sent else "noproc"
+            outcomes.append(Outcome(row.path, sent, code, message, row.pid, row.incarnation))
+        return {"results": outcomes}
+
+    def _events(self, _: Caller, args: Following) -> AsyncIterator[Event]:
+        return self._daemon.feed.stream(args.since, follow=args.follow)
+
+    async def _crashes_list(self, _: Caller, args: Listing) -> dict[str, Any]:
+        reader = self._daemon.reader
+        if not args.paths:
+            return {"reports": await asyncio.to_thread(reader.newest, args.limit)}
+        paths = [row.path for row in targets.find_all(self._rows(), args.paths)]
+        found = {}
+        for path in paths:
+            for report in await asyncio.to_thread(reader.newest, args.limit, path):
+                found[report.id] = report
+        newest = sorted(found.values(), key=lambda report: report.id, reverse=True)
+        return {"reports": newest[: args.limit] if args.limit is not None else newest}
+
+    async def _crashes_show(self, _: Caller, args: Showing) -> Any:
+        return await asyncio.to_thread(self._daemon.reader.get, args.id)
+
+    async def _crashes_stats(self, _: Caller, __: Nothing) -> Any:
+        return await asyncio.to_thread(self._daemon.reader.stats)
+
+    async def _logs_files(self, _: Caller, args: Paths) -> dict[str, Any]:
+        rows = targets.workers(self._rows(), args.paths or (targets.ALL,))
+        specs = self._daemon.worker_specs()
+        return {
+            "logs": [
+                {
+                    "path": row.path,
+                    "name": row.name,
+                    "file": specs[row.path].log.file,
+                    "backups": specs[row.path].log.backups,
+                }
+                for row in rows
+            ]
+        }
+
+    async def _shutdown(self, caller: Caller, args: Ending) -> dict[str, Any]:
+        self._daemon.stop(f"operator (uid {caller.uid}, pid {caller.pid})", now=args.now)
+        return {}
+
+    async def _version(self, _: Caller, __: Nothing) -> dict[str, Any]:
+        return {
+            "version": supervisord_ng.__version__,
+            "pid": self._daemon.pid,
+            "node": self._daemon.tree.node.name,
+            "python": platform.python_version(),
+            "protocol": PROTOCOL,
+        }

@@ -1,0 +1,159 @@
+"""Events in plain words, for everyone who shows them to a person: the console of ``sng run`` and ``sng events``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from supervisord_ng.model.reports import Decision, Event, EventName
+
+Mood = Literal["good", "bad", "plain", "dim"]
+
+_MOODS: dict[EventName, Mood] = {
+    EventName.STARTING: "dim",
+    EventName.STARTED: "good",
+    EventName.READY: "good",
+    EventName.START_FAILED: "bad",
+    EventName.EXITED: "plain",
+    EventName.CRASHED: "bad",
+    EventName.RESTARTING: "plain",
+    EventName.GAVE_UP: "bad",
+    EventName.STOPPING: "dim",
+    EventName.STOPPED: "plain",
+    EventName.KILLED: "bad",
+    EventName.LINK_DOWN: "bad",
+    EventName.LINK_UP: "good",
+}
+
+_REASONS = {
+    "heartbeat_timeout": "it hung: no heartbeat",
+    "liveness": "its liveness probe failed",
+    "noconnection": "its node is unreachable",
+    "reached_max_restart_intensity": "too many restarts",
+}
+
+
+def mood(event: Event) -> Mood:
+    """How bad the news is, for the colour of a line."""
+    return _MOODS.get(event.event, "plain")
+
+
+def describe(event: Event) -> str:
+    """What happened and what was decided, in one sentence without the name of the child."""
+    sentence = _SENTENCES.get(event.event)
+    return sentence(event) if sentence is not None else event.event.value
+
+
+def explain(reason: str | None) -> str:
+    """A reason word in plain words: "exit:1" is "exited with status 1"."""
+    if reason is None:
+        return "for no known reason"
+    if reason in _REASONS:
+        return f"{_REASONS[reason]} ({reason})"
+    kind, _, detail = reason.partition(":")
+    if kind == "exit":
+        return f"exited with status {detail}"
+    if kind == "signal":
+        return f"was ended by {detail}"
+    if kind == "start_failed":
+        return f"could not be started ({detail})"
+    if kind == "failed_to_start_child":
+        return f"its child could not be started ({detail})"
+    return reason
+
+
+
+def _pid(event: Event) -> str:
+    return f" (pid {event.pid})" if event.pid is not None else ""
+
+
+def _starting(_: Event) -> str:
+    return "starting"
+
+
+def _start_failed(event: Event) -> str:
+    return f"CANNOT START: {explain(event.reason)}"
+
+
+def _stopping(event: Event) -> str:
+    return f"asked to stop{_pid(event)}"
+
+
+def _stopped(event: Event) -> str:
+    return f"stopped: {explain(event.reason)}"
+
+
+def _killed(event: Event) -> str:
+    return f"killed, with all that it started{_pid(event)}"
+
+
+def _command(event: Event) -> str:
+    return f"operator (uid {event.uid}) says: {event.verb} {event.detail or ''}".rstrip()
+
+
+def _shutdown(event: Event) -> str:
+    return f"shutting down: {event.detail or 'asked'}"
+
+
+def _started(event: Event) -> str:
+    return "all its children are up" if event.kind == "supervisor" else f"started{_pid(event)}"
+
+
+def _exited(event: Event) -> str:
+    if event.kind == "supervisor":
+        return f"supervisor has ended: {explain(event.reason)}"
+    return f"{explain(event.reason)}, as it may; it stays down"
+
+
+def _crashed(event: Event) -> str:
+    ends = {
+        Decision.REMOVED: "; it is temporary, so it is not restarted",
+        Decision.NONE: "; it stays down",
+    }
+    tail = ends.get(event.decision, "") if event.decision is not None else ""
+    report = f" [report {event.report}]" if event.report is not None else ""
+    return f"CRASHED: {explain(event.reason)}{tail}{report}"
+
+
+def _restarting(event: Event) -> str:
+    limit = _limit(event)
+    wait = f" in {event.delay_s:.3g} s" if event.delay_s else ""
+    others = f", with {', '.join(event.with_siblings)}" if event.with_siblings else ""
+    return f"restarting{wait}{others}{limit}"
+
+
+def _limit(event: Event) -> str:
+    if event.restarts_in_window is None:
+        return ""
+    if event.intensity is None:
+        return f": restart {event.restarts_in_window} of any number"
+    return (
+        f": restart {event.restarts_in_window} of at most {event.intensity} in {event.period_s:g} s"
+    )
+
+
+def _gave_up(event: Event) -> str:
+    culprit = ", ".join(event.with_siblings) or "a child"
+    return (
+        f"GAVE UP because of {culprit}: {event.restarts_in_window} restarts in {event.period_s:g} s, "
+        f"{event.intensity} are allowed; stopping its children, its own supervisor decides what follows"
+    )
+
+
+_SENTENCES: dict[EventName, Callable[[Event], str]] = {
+    EventName.STARTING: _starting,
+    EventName.STARTED: _started,
+    EventName.READY: lambda event: "ready",
+    EventName.START_FAILED: _start_failed,
+    EventName.EXITED: _exited,
+    EventName.CRASHED: _crashed,
+    EventName.RESTARTING: _restarting,
+    EventName.GAVE_UP: _gave_up,
+    EventName.STOPPING: _stopping,
+    EventName.STOPPED: _stopped,
+    EventName.KILLED: _killed,
+    EventName.COMMAND: _command,
+        f"operator (uid {event.uid}) says: {event.verb} {event.detail or ''}"
+    ),
+    EventName.SHUTDOWN: _shutdown,
+}

@@ -1,0 +1,148 @@
+"""The thin shell around the core: one queue of events in, one list of effects out, one timer.
+
+The shell is the only writer of the node's state. An event is taken when the one before it is dealt with,
+its effects are carried out in order, and what the world answers at once (a process was spawned, or could not
+be) is heard before anything else that happened meanwhile. The shell decides nothing and knows no process: the
+`perform` that it is given does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from supervisord_ng import limits
+from supervisord_ng.core import machine
+from supervisord_ng.core.effects import Effect
+from supervisord_ng.core.events import Event, Lagged, Tick
+from supervisord_ng.core.state import NodeState
+from supervisord_ng.model.spec import SupervisorSpec
+from supervisord_ng.runtime import clock
+
+Perform = Callable[[Effect], Event | None]
+"""Carries one effect out. Returns what the world says to it at once, None if that comes later or never."""
+
+
+class Shell:
+    """Owns the state of the node; lives in one event loop.
+
+    Args:
+        loop: of the daemon.
+        perform: carries an effect out.
+        before_judging: called before deadlines are judged, to take in the signs of life that have arrived.
+        on_failure: called when the core raises: a bug of ours, after which nothing may go on.
+
+    Attributes:
+        lag_ns: how late the last timer was; the daemon's own lag.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        perform: Perform,
+        before_judging: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.lag_ns = 0
+        self._loop = loop
+        self._perform = perform
+        self._before_judging = before_judging
+        self._on_failure = on_failure
+        self._state: NodeState | None = None
+        self._events: deque[Event] = deque()
+        self._effects: deque[Effect] = deque()
+        self._answers: deque[Event] = deque()
+        self._busy = False
+        self._failed = False
+        self._turn_asked = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: int | None = None
+
+    @property
+    def state(self) -> NodeState:
+        """The state as of now."""
+        assert self._state is not None, "not booted"
+        return self._state
+
+    def boot(self, spec: SupervisorSpec, *, seed: int, incarnations: Mapping[str, int]) -> None:
+        """Start the tree."""
+        assert self._state is None, "booted twice"
+        now = clock.monotonic_ns()
+        self._state, effects = machine.boot(spec, seed=seed, now=now, incarnations=incarnations)
+        self._effects.extend(effects)
+        self._turn()
+
+    def feed(self, event: Event) -> None:
+        """Something happened. It is dealt with before this returns, unless something else is just now."""
+        self._events.append(event)
+        if not self._busy and not self._turn_asked:
+            self._turn()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._failed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        """Deal with what has happened, a bounded amount at a time, so that a crash loop starves nobody."""
+        self._turn_asked = False
+        if self._failed or self._busy or self._state is None:
+            return
+        self._busy = True
+        try:
+            for _ in range(limits.SHELL_TURN_EVENTS):
+                if not self._take_one():
+                    break
+            else:
+                self._turn_asked = True
+                self._loop.call_soon(self._turn)
+        except Exception as error:
+            self.close()
+            self._on_failure(error)
+        finally:
+            self._busy = False
+        if not self._failed:
+            self._arm()
+
+    def _take_one(self) -> bool:
+        """One event and all its effects; False when there is nothing left to do."""
+        while self._effects:
+            answer = self._perform(self._effects.popleft())
+            if answer is not None:
+                self._answers.append(answer)
+        if self._answers:
+            event = self._answers.popleft()
+        elif self._events:
+            event = self._events.popleft()
+        else:
+            return False
+        self._state, effects = machine.step(self.state, event, clock.monotonic_ns())
+        self._effects.extend(effects)
+        return True
+
+    def _arm(self) -> None:
+        """Let the one timer wake us at the core's next deadline."""
+        deadline = machine.next_deadline(self.state)
+        if deadline == self._timer_at and (self._timer is not None or deadline is None):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = deadline
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline / limits.SECOND, self._deadline_reached)
+
+    def _deadline_reached(self) -> None:
+        """Before anyone is judged: hear who has spoken, and take our own lateness off."""
+        self._timer = None
+        assert self._timer_at is not None
+        late_ns = max(0, clock.monotonic_ns() - self._timer_at)
+        self._timer_at = None
+        self.lag_ns = late_ns
+        self._before_judging()
+        if late_ns > limits.EVENT_LOOP_LAG_NS:
+            self.feed(Lagged(late_ns))
+        self.feed(Tick())

@@ -1,0 +1,363 @@
+"""Carries the core's effects about workers out on real processes, and tells the core what becomes of them.
+
+One record for each worker that ever ran, of its latest incarnation. Joins the hands: `spawner`, `reaper`,
+`logs`, `heartbeats`, `notify`. It knows what is asked and what happens, never why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from supervisord_ng import limits
+from supervisord_ng.core.effects import AskStop, Dump, Kill, Spawn
+from supervisord_ng.core.events import (
+    BecameReady,
+    Beat,
+    Beats,
+    Dumped,
+    Emptied,
+    Event,
+    Exited,
+    Spawned,
+    SpawnFailed,
+    Unresponsive,
+)
+from supervisord_ng.errors import SpawnError
+from supervisord_ng.model import names, paths
+from supervisord_ng.model.exits import HEARTBEAT_TIMEOUT, SIGKILL, ExitStatus, start_failed
+from supervisord_ng.model.remains import Remains
+from supervisord_ng.model.reports import Usage
+from supervisord_ng.model.spec import NodeSpec, WorkerSpec
+from supervisord_ng.runtime import clock, spawner
+from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
+from supervisord_ng.runtime.logfile import LogFile
+from supervisord_ng.runtime.logs import Capture, open_output
+from supervisord_ng.runtime.notify import NotifyServer, worker_of
+from supervisord_ng.runtime.reaper import Reaper
+from supervisord_ng.wire import heartbeat as wire
+
+LineTap = Callable[[str, list[bytes]], None]
+"""Receives the name of a worker and complete lines of its output."""
+
+
+class _Running:
+    """A worker's latest incarnation, and the log that all of its incarnations share."""
+
+    __slots__ = ("capture", "incarnation", "name", "path", "pid", "remains", "spec", "token")
+
+    def __init__(self, spec: Spawn, capture: Capture) -> None:
+        self.path = spec.path
+        self.name = names.leaf(spec.path)
+        self.capture = capture
+        self.begin(spec)
+
+    def begin(self, spawn: Spawn) -> None:
+        """The next incarnation."""
+        self.spec: WorkerSpec = spawn.spec
+        self.incarnation = spawn.incarnation
+        self.pid: int | None = None
+        self.token: str | None = None
+        self.remains = Remains(spawn.path, spawn.incarnation)
+
+
+class Workers:
+    """The hands of the shell.
+
+    Args:
+        loop: of the daemon.
+        node: for its name and directories.
+        feed: takes the events that happen.
+        on_traceback: called when a worker's own account of its crash has arrived.
+        tap: gets the workers' output as lines, None for nobody.
+        on_problem: told, in words, what could not be done to a worker.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        node: NodeSpec,
+        feed: Callable[[Event], None],
+        on_traceback: Callable[[Remains], None],
+        on_problem: Callable[[str], None],
+        tap: LineTap | None = None,
+    ) -> None:
+        self._loop = loop
+        self._node = node
+        self._feed = feed
+        self._on_traceback = on_traceback
+        self._on_problem = on_problem
+        self._tap = tap
+        self._records: dict[str, _Running] = {}
+        self._by_pid: dict[int, _Running] = {}
+        self._leaving: dict[
+            str, Remains
+        ] = {}  # by token: gone, but its last words may be on their way
+        self._status: dict[str, str] = {}
+        heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
+        self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
+        self.reaper = Reaper(loop, self._exited, self._emptied)
+        self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard)
+        self.notify = NotifyServer(loop, self._notify_path, self._notified)
+
+    # --- effects ------------------------------------------------------------------------------------------------
+    def spawn(self, effect: Spawn) -> Event:
+        """Start a worker; answers at once, because exec(2) does."""
+        record = self._begin(effect)
+        try:
+            process = self._start(record)
+        except SpawnError as error:
+            self._unregister(record)
+            record.remains.message = error.message
+            record.remains.ended = clock.wall_s()
+            return SpawnFailed(effect.path, effect.incarnation, start_failed(error.why))
+        record.pid = record.remains.pid = process.pid
+        record.remains.started = clock.wall_s()
+        self._by_pid[process.pid] = record
+        self.reaper.watch(process.pid, process.pidfd)
+        return Spawned(effect.path, effect.incarnation, process.pid)
+
+    def ask_stop(self, effect: AskStop) -> None:
+        """Ask by the SDK's frame and by the signal; a worker is free to act on either."""
+        record = self._living(effect.path, effect.incarnation)
+        if record is None or record.pid is None:
+            return
+        if record.token is not None:
+            grace = None if effect.grace_ns is None else effect.grace_ns // limits.MS
+            self.heartbeats.send_stop(record.token, grace)
+        self.signal(effect.path, effect.signal, whole=effect.whole)
+
+    def kill(self, effect: Kill) -> None:
+        """SIGKILL to all that is left of it."""
+        if self._living(effect.path, effect.incarnation) is not None:
+            self.signal(effect.path, SIGKILL, whole=True)
+
+    def dump(self, effect: Dump) -> Event | None:
+        """Ask for the stacks; a worker that cannot be asked has answered."""
+        record = self._living(effect.path, effect.incarnation)
+        if record is None or record.token is None or not self.heartbeats.send_dump(record.token):
+            return Dumped(effect.path, effect.incarnation)
+        return None
+
+    def signal(self, path: str, number: int, *, whole: bool) -> bool:
+        """Send a signal to a worker's main process or to all of it; False when nothing is there."""
+        record = self._records.get(path)
+        if record is None or record.pid is None:
+            return False
+        try:
+            if whole:
+                return self.reaper.signal_group(record.pid, number)
+            return self.reaper.signal(record.pid, number) or self.reaper.signal_group(
+                record.pid, number
+            )
+        except PermissionError as error:
+            self._on_problem(f"cannot signal {path} (pid {record.pid}): {error.strerror}")
+            return False
+
+    # --- what others want to know ----------------------------------------------------------------------------------
+    def remains(self, path: str) -> Remains | None:
+        """What is known of the latest incarnation of the worker at `path`."""
+        record = self._records.get(path)
+        return None if record is None else record.remains
+
+    def output_bytes(self, path: str) -> int:
+        """How many bytes at the end of the worker's log are of its latest incarnation."""
+        record = self._records.get(path)
+        return 0 if record is None else record.capture.output_bytes()
+
+    def status_text(self, path: str) -> str | None:
+        """The last line that the worker said of itself."""
+        return self._status.get(path)
+
+    def dropped_bytes(self, path: str) -> int:
+        """Output that was lost because the disk did not take it."""
+        record = self._records.get(path)
+        return 0 if record is None else record.capture.log.dropped_bytes
+
+    def kill_all(self) -> None:
+        """SIGKILL to every worker, because nobody is left to supervise them."""
+        for record in tuple(self._by_pid.values()):
+            self.signal(record.path, SIGKILL, whole=True)
+
+    def drain(self) -> None:
+        """Take in every sign of life that has arrived."""
+        self.heartbeats.drain()
+        self.notify.drain()
+
+    def reopen_logs(self) -> None:
+        """Somebody has moved the log files away: begin new ones."""
+        for record in self._records.values():
+            record.capture.log.reopen()
+
+    def forget(self, path: str) -> None:
+        """The child was removed from the tree: close its log."""
+        record = self._records.pop(path, None)
+        if record is not None:
+            record.capture.close()
+            record.capture.log.close()
+            self._status.pop(path, None)
+
+    def close(self) -> None:
+        """Close everything. Workers that run are left alone."""
+        self.reaper.close()
+        self.heartbeats.close()
+        self.notify.close()
+        for path in tuple(self._records):
+            self.forget(path)
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+    def _begin(self, effect: Spawn) -> _Running:
+        record = self._records.get(effect.path)
+        if record is None:
+            name = names.leaf(effect.path)
+            tap = self._tap
+            lines = None if tap is None else lambda lines: tap(name, lines)
+            capture = Capture(self._loop, LogFile(effect.spec.log), lines)
+            record = self._records[effect.path] = _Running(effect, capture)
+        else:
+            self._unregister(record)
+            record.begin(effect)
+        self._status.pop(effect.path, None)
+        return record
+
+    def _start(self, record: _Running) -> spawner.Process:
+        launch = record.spec.launch
+        output = open_output(launch, record.capture)
+        try:
+            return spawner.spawn(
+                launch,
+                environment=self._environment(record),
+                stdout=output.stdout,
+                stderr=output.stderr,
+            )
+        finally:
+            for fd in output.to_close:
+                os.close(fd)
+
+    def _environment(self, record: _Running) -> dict[str, str]:
+        """What a worker is told about itself. See docs/worker-protocol.md."""
+        spec = record.spec
+        heartbeat = spec.heartbeat
+        interval_ms = 0 if heartbeat is None else heartbeat.interval_ns // limits.MS
+        record.token = self.heartbeats.register(
+            record.path, record.incarnation, spec.launch.user, interval_ms
+        )
+        told = {
+            "SNG_NAME": record.name,
+            "SNG_PATH": record.path,
+            "SNG_NODE": self._node.name,
+            "SNG_HEARTBEAT": self.heartbeats.endpoint,
+            "SNG_TOKEN": record.token,
+        }
+        if spec.instance is not None:
+            told["SNG_INSTANCE"] = str(spec.instance)
+        if heartbeat is not None or spec.ready.kind == "notify":
+            told["NOTIFY_SOCKET"] = self._notify_path
+        if heartbeat is not None:
+            told["WATCHDOG_USEC"] = str(heartbeat.timeout_ns // limits.US)
+        return told
+
+    def _unregister(self, record: _Running) -> None:
+        """Let an incarnation speak no more; one that has just died may have its last words on their way."""
+        token = record.token
+        if token is None:
+            return
+        record.token = None
+        if record.remains.spoke:
+            self._leaving[token] = record.remains
+            delay_s = limits.CRASH_FRAME_WAIT_NS / limits.SECOND
+            self._loop.call_later(delay_s, self._left, token)
+        else:
+            self.heartbeats.unregister(token)
+
+    def _left(self, token: str) -> None:
+        del self._leaving[token]
+        self.heartbeats.unregister(token)
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+    def _living(self, path: str, incarnation: int) -> _Running | None:
+        record = self._records.get(path)
+        return record if record is not None and record.incarnation == incarnation else None
+
+    def _exited(self, pid: int, status: ExitStatus, usage: Usage | None) -> None:
+        record = self._by_pid[pid]
+        record.capture.drain_now()
+        self.heartbeats.drain()  # its last words were sent before it died
+        record.remains.ended = clock.wall_s()
+        record.remains.usage = usage
+        record.remains.core_dumped = status.core_dumped
+        empty = self.reaper.group_is_empty(pid)
+        if empty:
+            del self._by_pid[pid]
+        self._feed(Exited(record.path, record.incarnation, status, empty=empty))
+
+    def _emptied(self, pid: int) -> None:
+        record = self._by_pid.pop(pid)
+        record.capture.drain_now()
+        self._feed(Emptied(record.path, record.incarnation))
+
+    def _heard(self, received: list[Received]) -> None:
+        """A batch of messages of the SDK: all signs of life in it are one event."""
+        beats: list[Beat] = []
+        others: list[Event] = []
+        for path, incarnation, message in received:
+            record = self._living(path, incarnation)
+            if record is None:
+                self._last_words(path, incarnation, message)
+                continue
+            record.remains.spoke = True
+            if isinstance(message, wire.Beat):
+                beats.append(Beat(path, incarnation, message.progress))
+            else:
+                others += self._said(record, message)
+        if beats:
+            self._feed(Beats(tuple(beats)))
+        for event in others:
+            self._feed(event)
+
+    def _last_words(self, path: str, incarnation: int, message: wire.WorkerMessage) -> None:
+        """A crash was told before the end and arrives after the next start."""
+        for remains in self._leaving.values():
+            told = (remains.path, remains.incarnation) == (path, incarnation)
+            if told and isinstance(message, wire.Crash):
+                self._keep_traceback(remains, message)
+
+    def _keep_traceback(self, remains: Remains, crash: wire.Crash) -> None:
+        remains.traceback = crash.traceback
+        remains.message = f"{crash.type}: {crash.message}"
+        self._on_traceback(remains)
+
+    def _said(self, record: _Running, message: wire.WorkerMessage) -> list[Event]:
+        match message:
+            case wire.Ready() if record.spec.ready.kind == "heartbeat":
+                return [BecameReady(record.path, record.incarnation)]
+            case wire.Status(text):
+                self._status[record.path] = text
+            case wire.Crash():
+                self._keep_traceback(record.remains, message)
+            case wire.Stacks(text):
+                record.remains.stacks = text
+                return [Dumped(record.path, record.incarnation)]
+            case _:
+                pass
+        return []
+
+    def _notified(self, pid: int, uid: int, said: dict[str, str]) -> None:
+        """A notification in systemd's protocol; the kernel says of which process."""
+        worker = worker_of(pid, self._by_pid.__contains__)
+        record = None if worker is None else self._by_pid.get(worker)
+        if record is None:
+            self.notify.rejected += 1
+            self.notify.last_rejection = (
+                f"cannot accept notification of pid {pid}, uid {uid}: no worker"
+            )
+            return
+        if "STATUS" in said:
+            self._status[record.path] = said["STATUS"][: limits.STATUS_TEXT_MAX]
+        if said.get("READY") == "1" and record.spec.ready.kind == "notify":
+            self._feed(BecameReady(record.path, record.incarnation))
+        if said.get("WATCHDOG") == "1":
+            self._feed(Beats((Beat(record.path, record.incarnation),)))
+        elif said.get("WATCHDOG") == "trigger":
+            self._feed(Unresponsive(record.path, record.incarnation, HEARTBEAT_TIMEOUT))
