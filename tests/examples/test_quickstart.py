@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from supervisord_ng.model import paths
+
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples/quickstart/demo.py"
 SECONDS = "15"
@@ -71,12 +73,16 @@ def test_a_hang_is_found_with_its_line(demo: Demo) -> None:
 def test_a_supervisor_gives_up_and_is_healed_one_level_up(demo: Demo) -> None:
     """`site` gives up over a web server that cannot start; `root` starts it anew; it serves."""
     base, outcome = demo
-    of_site = [report for report in reports(base) if report["path"].startswith("root/site")]
-    gave_up = [report["path"] for report in of_site if report["decision"] == "give_up"]
+    of_site = [
+        (report["path"], report["reason"], report["decision"])
+        for report in reports(base)
+        if report["path"].startswith("root/site")
+    ]
 
-    assert "start_failed:exit:1" == of_site[0]["reason"]
-    assert gave_up
-    assert "serving" in outcome.stdout.partition("gave up")[2]
+    assert 4 * [("root/site/web", "start_failed:exit:1", "restart")] == of_site[:4]
+    assert ("root/site", "reached_max_restart_intensity", "give_up") == of_site[4]
+    assert ("root/site", "shutdown", "restart") == of_site[5]
+    assert "serving" in outcome.stdout.partition("GAVE UP")[2]
 
 
 def test_the_work_is_done_nevertheless(demo: Demo) -> None:
@@ -90,7 +96,7 @@ def test_the_work_is_done_nevertheless(demo: Demo) -> None:
 def test_reports_are_where_it_says(demo: Demo) -> None:
     """The path of the store stands in the output and is a file."""
     base, outcome = demo
-    store = base / "state/store.sqlite3"
+    store = base / "state" / paths.STORE
 
     assert os.path.relpath(store) in outcome.stdout or str(store) in outcome.stdout
     assert store.is_file()
