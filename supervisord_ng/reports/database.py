@@ -13,8 +13,6 @@ from urllib.parse import quote
 from supervisord_ng import limits
 from supervisord_ng.errors import StoreError
 
-FILE_NAME = "store.sqlite3"  # in state_dir: one file for journal and reports
-
 # Each entry brings the schema from the version of its index to the next; entries are only ever
 # appended.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (

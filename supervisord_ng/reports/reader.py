@@ -7,7 +7,7 @@ nothing that could go stale when the store is replaced, and may be used from any
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -19,18 +19,19 @@ from supervisord_ng.model.reports import Context, CrashReport
 from supervisord_ng.reports import database
 from supervisord_ng.reports.stats import FingerprintCount, Stats, merge
 
+_NO_VALUES: Mapping[str, Any] = {}
 _DECODER = msgspec.json.Decoder(CrashReport)
 
 # In ASCII "0" follows "/" and "A" follows "@": the ranges hold what is below a path, and its
 # instances. Scans from the newest on and stops at the limit.
 _NEWEST = """SELECT id, body FROM report
-    WHERE (?1 IS NULL OR path = ?1 OR path > ?1 || '/' AND path < ?1 || '0'
-           OR path > ?1 || '@' AND path < ?1 || 'A')
-    AND (?2 IS NULL OR ended >= ?2) ORDER BY seq DESC LIMIT ?3"""
-_EXACT = "SELECT id, body FROM report WHERE id = ?"
+    WHERE (:path IS NULL OR path = :path OR path > :path || '/' AND path < :path || '0'
+           OR path > :path || '@' AND path < :path || 'A')
+    AND (:since IS NULL OR ended >= :since) ORDER BY seq DESC LIMIT :limit"""
+_EXACT = "SELECT id, body FROM report WHERE id = :text"
 _PARTIAL = """SELECT id, body FROM report
-    WHERE substr(id, 1, length(?1)) = ?1 OR substr(id, -length(?1)) = ?1
-    ORDER BY seq DESC LIMIT ?2"""
+    WHERE substr(id, 1, length(:text)) = :text OR substr(id, -length(:text)) = :text
+    ORDER BY seq DESC LIMIT :limit"""
 _GROUPED = """SELECT path, reason, context, frame, count(*), min(ended), max(ended) FROM report
     GROUP BY path, reason, context, frame"""
 
@@ -52,11 +53,9 @@ class Reader:
             path: only those of this path in the tree, its instances, and everything below it.
             since: only those that ended at or after this time, in seconds since the epoch.
         """
+        values = {"path": path, "since": since, "limit": -1 if limit is None else limit}
         with self._connection() as connection:
-            return [
-                self._decode(*row)
-                for row in _rows(connection, _NEWEST, path, since, -1 if limit is None else limit)
-            ]
+            return [self._decode(*row) for row in _rows(connection, _NEWEST, values)]
 
     def get(self, text: str) -> CrashReport:
         """Return the report whose id is `text`, or begins or ends with it.
@@ -67,11 +66,11 @@ class Reader:
         Raises:
             ControlError: `not_found`, or `bad_request` when several fit, with their ids.
         """
-        wanted = text.strip().lower()
+        values = {"text": text.strip().lower(), "limit": limits.REPORT_CANDIDATES_MAX + 1}
         with self._connection() as connection:
-            found = list(_rows(connection, _EXACT, wanted))
-            if not found and wanted:
-                found = list(_rows(connection, _PARTIAL, wanted, limits.REPORT_CANDIDATES_MAX + 1))
+            found = list(_rows(connection, _EXACT, values))
+            if not found and values["text"]:
+                found = list(_rows(connection, _PARTIAL, values))
         if not found:
             raise ControlError(
                 "not_found", f"cannot show report {text}: no such report", "see: sng crashes"
@@ -132,6 +131,10 @@ class Reader:
             raise StoreError(f"cannot read report {report_id}: {error}: {self._path}") from error
 
 
-def _rows(connection: sqlite3.Connection, query: str, *values: str | float | None) -> Iterable[Any]:
+def _rows(
+    connection: sqlite3.Connection,
+    query: str,
+    values: Mapping[str, Any] = _NO_VALUES,
+) -> Iterable[Any]:
     """Run a query; an empty file has no rows and no tables."""
     return [] if database.is_empty(connection) else connection.execute(query, values)

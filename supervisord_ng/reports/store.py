@@ -119,7 +119,7 @@ class Store:
         another process holds, is a problem for later: the store opens and reports wait in memory.
 
         Args:
-            path: the database file, `database.FILE_NAME` in state_dir.
+            path: the database file, `model.paths.STORE` in state_dir.
             keep_ns: reports older than this are removed.
             max_count: of more reports than this the oldest are removed.
             on_problem: told, in words for a person, what goes wrong and when it is over; called

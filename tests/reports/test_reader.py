@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisord_ng.errors import ControlError
-from supervisord_ng.reports import database
+from supervisord_ng.model.paths import STORE
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.render import short_id
 from tests.reports.samples import T0, open_store, sample
@@ -16,7 +16,7 @@ from tests.reports.samples import T0, open_store, sample
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """Where a store may be."""
-    return str(tmp_path / database.FILE_NAME)
+    return str(tmp_path / STORE)
 
 
 def test_a_list_can_be_narrowed(path: str) -> None:

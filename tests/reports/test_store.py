@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervisord_ng import limits
-from supervisord_ng.reports import database
+from supervisord_ng.model.paths import STORE
 from supervisord_ng.reports.reader import Reader
 from tests.reports.samples import KEEP_NS, T0, ids_in, lock, open_store, sample
 from tests.support import eventually
@@ -17,7 +17,7 @@ from tests.support import eventually
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """Where a store may be."""
-    return str(tmp_path / database.FILE_NAME)
+    return str(tmp_path / STORE)
 
 
 # --- writing and reading --------------------------------------------------------------------------

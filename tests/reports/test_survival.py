@@ -14,6 +14,7 @@ import pytest
 
 from supervisord_ng import limits
 from supervisord_ng.errors import StoreError
+from supervisord_ng.model.paths import STORE
 from supervisord_ng.reports import database
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
@@ -24,7 +25,7 @@ from tests.support import eventually
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """Where a store may be."""
-    return str(tmp_path / database.FILE_NAME)
+    return str(tmp_path / STORE)
 
 
 # --- what happens to processes --------------------------------------------------------------------
@@ -92,7 +93,7 @@ IN_READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec 
 READ = f"""
 import sys
 from supervisord_ng.reports.reader import Reader
-print(len(Reader(sys.argv[1] + "/{database.FILE_NAME}").newest()))
+print(len(Reader(sys.argv[1] + "/{STORE}").newest()))
 """
 
 
@@ -252,7 +253,7 @@ def test_the_database_of_another_program_is_refused_untouched(path: str) -> None
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     """The path stands in the message, of a reader and of a writer."""
-    path = str(tmp_path / "missing" / database.FILE_NAME)
+    path = str(tmp_path / "missing" / STORE)
 
     with pytest.raises(StoreError) as by_writer:
         Store.open(path, keep_ns=KEEP_NS, max_count=10, on_problem=print)
