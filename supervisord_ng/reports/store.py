@@ -218,6 +218,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error) and database.is_out_of_reach(error):
                 raise StoreError(f"cannot open the store: {error}: {self._path}") from error
+            self._disconnect()  # it may be half open, and what it holds not known yet
             self._on_problem(
                 f"cannot open the store yet, reports wait in memory: {error}: {self._path}"
             )
