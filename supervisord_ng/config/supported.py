@@ -1,0 +1,50 @@
+"""What the configuration may say already although nothing does it yet. Such keys are validated, then refused.
+
+One line each: the day a behaviour arrives, its line goes. Never is a key accepted and ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+EVERY: Final = object()  # whatever the value
+
+NOT_YET: tuple[tuple[str, object], ...] = (
+    # table or key, the value (of a `ready` table: its kind)
+    ("parent", EVERY),
+    ("remote", EVERY),
+    ("node.listen", EVERY),
+    ("node.secret_key_file", EVERY),
+    ("node.on_daemon_crash", EVERY),
+    ("supervisor.strategy", "simple_one_for_one"),
+    ("worker.limits", EVERY),
+    ("worker.nice", EVERY),
+    ("worker.oom_score_adj", EVERY),
+    ("worker.no_new_privileges", EVERY),
+    ("worker.resources", EVERY),
+    ("worker.liveness", EVERY),
+    ("worker.heartbeat.detector", "phi"),
+    ("worker.heartbeat.threshold", EVERY),
+    ("worker.ready", "tcp"),
+    ("worker.ready", "http"),
+    ("worker.ready", "command"),
+    ("worker.ready", "log"),
+    ("worker.ready", "fd"),
+    ("worker.log.format", "json"),
+    ("worker.log.timestamps", True),
+)
+
+
+def is_not_yet(key: str) -> bool:
+    """Say whether a table or key as a whole is not supported yet."""
+    return (key, EVERY) in NOT_YET
+
+
+def is_value_not_yet(key: str, value: Any) -> bool:
+    """Say whether this parsed value of a key is not supported yet."""
+    return (key, getattr(value, "kind", value)) in NOT_YET
+
+
+def words_now(key: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the legal words of a key that are supported."""
+    return tuple(word for word in words if not is_value_not_yet(key, word))
