@@ -73,6 +73,7 @@ LOG_TURN_BYTES = 1 * MIB  # read from one worker in one turn of the loop, so tha
 LOG_TAIL_BYTES = 64 * KIB  # read backwards from the end of a log for a report
 LOG_LINE_MAX = 16 * KIB  # a longer line is split and marked, where lines matter
 LOG_BACKUPS_MAX = 1_000
+LOG_SEEK_TRIES = 10  # to find the last lines of a log that rotates at the same moment, then nearly the last do
 LOG_POLL_S = 0.2  # between two looks at followed logs where inotify(7) is not to be had
 
 # --- the worker protocol -----------------------------------------------------------------------------------
@@ -128,6 +129,10 @@ CONTROL_STREAM_TURN = 100  # items sent in one turn of the loop, so that a long 
 CONTROL_STALL_S = 10.0  # a reader this long behind by CONTROL_STREAM_BACKLOG_MAX is cut off
 CONTROL_CLOSE_S = 1.0  # for the last answers to reach their readers when the daemon ends
 REJECTED_LOG_INTERVAL_NS = 10 * SECOND  # at most one log line about rubbish in this time
+
+# --- sng ---------------------------------------------------------------------------------------------------
+LOGS_SHOWN_DEFAULT = 10  # lines of `sng logs` without -n, as tail(1)
+CRASHES_SHOWN_DEFAULT = 20  # lines of `sng crashes` without -n: a screen
 
 assert BACKOFF_INITIAL_DEFAULT_NS <= BACKOFF_MAX_DEFAULT_NS
 assert HEARTBEAT_INTERVAL_DEFAULT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS

@@ -20,11 +20,12 @@ nothing can run twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
+from typing import get_args
 
 from msgspec.structs import replace
 
 from supervisord_ng.core.effects import AskStop, Dump, Kill, Note, Spawn
+from supervisord_ng.core.ends import reason_of
 from supervisord_ng.core.events import (
     BecameReady,
     Dumped,
@@ -35,14 +36,15 @@ from supervisord_ng.core.events import (
     SpawnFailed,
     Unresponsive,
 )
+from supervisord_ng.core.liveness import first_beat_by
 from supervisord_ng.core.state import (
     ChildGone,
     ChildStarted,
     ChildStartFailed,
     ChildState,
     Idle,
-    Kind,
     KillTree,
+    Kind,
     Phase,
     StartTree,
     StopTree,
@@ -54,11 +56,9 @@ from supervisord_ng.model.exits import (
     HEARTBEAT_TIMEOUT,
     KILLED,
     SHUTDOWN,
-    SIGKILL,
     ExitClass,
     ExitReason,
     ExitStatus,
-    abnormal,
     start_failed,
     status_text,
 )
@@ -92,7 +92,7 @@ def kind_of(child: ChildState) -> Kind:
     return "remote" if isinstance(child.spec, RemoteSpec) else "worker"
 
 
-# --- orders of the supervisor -------------------------------------------------------------------------------
+# --- orders of the supervisor --------------------------------------------------------------------
 def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
     """Start a new incarnation. Requires phase DOWN. Emits Spawn, or orders the subtree to boot."""
     assert child.phase is Phase.DOWN, (child.path, child.phase)
@@ -131,7 +131,7 @@ def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
 
 
 def ask_stop(turn: Turn, child: ChildState) -> None:
-    """Ask a living child to end, by its own `shutdown`. supervisor(3), "shutdown()"; supervisor.erl, shutdown/1.
+    """Ask a living child to end, by its own `shutdown`. supervisor.erl, shutdown/1.
 
     Requires a phase other than DOWN and SPAWNING. Emits AskStop or Kill, and keeps the time.
     """
@@ -140,7 +140,7 @@ def ask_stop(turn: Turn, child: ChildState) -> None:
     shutdown = child.spec.shutdown
     if child.phase in (Phase.STOPPING, Phase.KILLING):
         turn.put_child(child)
-    elif shutdown == BRUTAL_KILL or shutdown == 0:
+    elif shutdown in (BRUTAL_KILL, 0):
         _kill(turn, replace(child, cause=None))
     else:
         grace = None if shutdown == INFINITY else int(shutdown)
@@ -170,32 +170,15 @@ def _kill(turn: Turn, child: ChildState) -> None:
 def _send_kill(turn: Turn, child: ChildState) -> None:
     if isinstance(child.spec, WorkerSpec):
         turn.emit(Kill(child.path, child.incarnation))
-        _note(turn, child, EventName.KILLED)
+        _note(turn, child, EventName.KILLED, child.cause)
     else:
         turn.inbox.append(KillTree(child.path))
 
 
-# --- what happens to it ---------------------------------------------------------------------------------------
+# --- what happens to it --------------------------------------------------------------------------
 def happens(turn: Turn, child: ChildState, what: Happening) -> None:
     """Look the happening up in the table and do what stands there. A hole in the table is our bug."""
-    column = COLUMN[type(what)]
-    TABLE[child.phase][column](turn, child, what)
-
-
-def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
-    """A sign of life. A counter that stands still is none: the loop may be stuck while a thread beats."""
-    heartbeat = child.spec.heartbeat if isinstance(child.spec, WorkerSpec) else None
-    moved = progress is None or progress != child.progress
-    child = replace(child, last_beat=turn.now, progress=progress)
-    if child.phase is Phase.RUNNING and heartbeat is not None and moved:
-        child = replace(child, deadline=turn.now + heartbeat.timeout_ns)
-    turn.put_child(child)
-
-
-def lagged(turn: Turn, child: ChildState, lag_ns: int) -> None:
-    """The daemon was late: a worker's silence of that time says nothing."""
-    if child.phase is Phase.RUNNING and child.deadline is not None:
-        turn.put_child(replace(child, deadline=child.deadline + lag_ns))
+    TABLE[child.phase][type(what)](turn, child, what)
 
 
 def _spawned(turn: Turn, child: ChildState, what: Spawned) -> None:
@@ -231,20 +214,9 @@ def _ready(turn: Turn, child: ChildState, _: BecameReady) -> None:
 
 def _becomes_ready(turn: Turn, child: ChildState) -> None:
     turn.put_child(
-        replace(child, phase=Phase.RUNNING, ready=True, deadline=_first_beat_by(child, turn.now))
+        replace(child, phase=Phase.RUNNING, ready=True, deadline=first_beat_by(child, turn.now))
     )
     turn.inbox.append(ChildStarted(names.parent(child.path), child.name))
-
-
-def _first_beat_by(child: ChildState, now: int) -> int | None:
-    """Until when a child that just became ready has to give a sign of life, None if it need not."""
-    if not isinstance(child.spec, WorkerSpec) or child.spec.heartbeat is None:
-        return None
-    assert child.since is not None
-    by = now + child.spec.heartbeat.timeout_ns
-    if child.last_beat is None:
-        by = max(by, child.since + child.spec.ready_timeout_ns)
-    return by
 
 
 def _start_too_slow(turn: Turn, child: ChildState, _: DeadlineReached) -> None:
@@ -352,30 +324,6 @@ def _down(turn: Turn, child: ChildState, reason: ExitReason) -> None:
         turn.inbox.append(ChildStartFailed(supervisor, child.name, reason))
 
 
-def reason_of(child: ChildState, how: ExitStatus | ExitReason) -> ExitReason:
-    """What an end means: of the design's mapping of OS processes to OTP's exit reasons.
-
-    Exit 0 or a code of `success_exit_codes` is normal; while it is being stopped these, and death by the stop
-    signal, are shutdown. SIGKILL is killed. Any other signal is a crash unless listed in `clean_signals`.
-    """
-    if isinstance(how, ExitReason):
-        return how
-    assert isinstance(child.spec, WorkerSpec)
-    text = status_text(how)
-    stop_signal = child.spec.stop_signal
-    if how.signal is not None:
-        if child.asked and how.signal == stop_signal:
-            return ExitReason(ExitClass.SHUTDOWN, text)
-        if how.signal in child.spec.clean_signals:
-            return ExitReason(ExitClass.NORMAL, text)
-        return ExitReason(ExitClass.KILLED, text) if how.signal == SIGKILL else abnormal(text)
-    if how.code == 0 or how.code in child.spec.success_exit_codes:
-        return ExitReason(ExitClass.SHUTDOWN if child.asked else ExitClass.NORMAL, text)
-    if child.asked and how.code == 128 + stop_signal:  # what a shell makes of a signal
-        return ExitReason(ExitClass.SHUTDOWN, text)
-    return abnormal(text)
-
-
 def _note(
     turn: Turn, child: ChildState, event: EventName, reason: ExitReason | None = None
 ) -> None:
@@ -386,33 +334,7 @@ def _note(
     )
 
 
-# --- the table ------------------------------------------------------------------------------------------------
-class Column(StrEnum):
-    """The columns of the table: one for each type of happening."""
-
-    SPAWNED = "spawned"
-    SPAWN_FAILED = "spawn_failed"
-    IGNORED = "ignored"
-    READY = "ready"
-    EXITED = "exited"
-    EMPTIED = "emptied"
-    UNRESPONSIVE = "unresponsive"
-    DUMPED = "dumped"
-    DEADLINE = "deadline"
-
-
-COLUMN: dict[type[Happening], Column] = {
-    Spawned: Column.SPAWNED,
-    SpawnFailed: Column.SPAWN_FAILED,
-    Ignored: Column.IGNORED,
-    BecameReady: Column.READY,
-    Exited: Column.EXITED,
-    Emptied: Column.EMPTIED,
-    Unresponsive: Column.UNRESPONSIVE,
-    Dumped: Column.DUMPED,
-    DeadlineReached: Column.DEADLINE,
-}
-
+# --- the table -----------------------------------------------------------------------------------
 Entry = Callable[..., None]
 
 
@@ -426,17 +348,56 @@ def _never(_: Turn, child: ChildState, what: Happening) -> None:
     raise AssertionError(message)
 
 
-#                Column:  SPAWNED    SPAWN_FAILED   IGNORED    READY   EXITED            EMPTIED   UNRESPONSIVE   DUMPED   DEADLINE
-_ROWS: dict[Phase, tuple[Entry, ...]] = {
-    Phase.DOWN:          (_never,    _never,        _never,    _late,  _never,           _never,   _late,         _late,   _never),
-    Phase.SPAWNING:      (_spawned,  _spawn_failed, _ignored,  _never, _never,           _never,   _late,         _late,   _never),
-    Phase.STARTING:      (_never,    _never,        _never,    _ready, _exited_starting, _never,   _late,         _late,   _start_too_slow),
-    Phase.RUNNING:       (_never,    _never,        _never,    _late,  _exited_running,  _never,   _unresponsive, _late,   _hangs),
-    Phase.DUMPING:       (_never,    _never,        _never,    _late,  _exited_running,  _never,   _late,         _dumped, _dumped),
-    Phase.STOPPING:      (_never,    _never,        _never,    _late,  _exited_stopping, _emptied, _late,         _late,   _stop_too_slow),
-    Phase.KILLING:       (_never,    _never,        _never,    _late,  _exited_killing,  _emptied, _late,         _late,   _kill_again),
-}  # fmt: skip
+# For each phase what can happen in it. What does not stand here is refused by `_never`.
+_POSSIBLE: dict[Phase, dict[type[Happening], Entry]] = {
+    Phase.DOWN: {BecameReady: _late, Unresponsive: _late, Dumped: _late},
+    Phase.SPAWNING: {
+        Spawned: _spawned,
+        SpawnFailed: _spawn_failed,
+        Ignored: _ignored,
+        Unresponsive: _late,
+        Dumped: _late,
+    },
+    Phase.STARTING: {
+        BecameReady: _ready,
+        Exited: _exited_starting,
+        DeadlineReached: _start_too_slow,
+        Unresponsive: _late,
+        Dumped: _late,
+    },
+    Phase.RUNNING: {
+        Exited: _exited_running,
+        DeadlineReached: _hangs,
+        Unresponsive: _unresponsive,
+        BecameReady: _late,
+        Dumped: _late,
+    },
+    Phase.DUMPING: {
+        Exited: _exited_running,
+        DeadlineReached: _dumped,
+        Dumped: _dumped,
+        BecameReady: _late,
+        Unresponsive: _late,
+    },
+    Phase.STOPPING: {
+        Exited: _exited_stopping,
+        Emptied: _emptied,
+        DeadlineReached: _stop_too_slow,
+        BecameReady: _late,
+        Unresponsive: _late,
+        Dumped: _late,
+    },
+    Phase.KILLING: {
+        Exited: _exited_killing,
+        Emptied: _emptied,
+        DeadlineReached: _kill_again,
+        BecameReady: _late,
+        Unresponsive: _late,
+        Dumped: _late,
+    },
+}
 
-TABLE: dict[Phase, dict[Column, Entry]] = {
-    phase: dict(zip(Column, row, strict=True)) for phase, row in _ROWS.items()
+HAPPENINGS: tuple[type[Happening], ...] = get_args(Happening)
+TABLE: dict[Phase, dict[type[Happening], Entry]] = {
+    phase: {what: _POSSIBLE[phase].get(what, _never) for what in HAPPENINGS} for phase in Phase
 }

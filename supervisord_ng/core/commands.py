@@ -71,7 +71,7 @@ def _start_child(turn: Turn, path: str, call: Call) -> None:
     if known is not None:
         _answer(turn, call, "already_present")
         return
-    spec = _template(supervisor, call.name) if simple else cast(ChildSpec, call.spec)
+    spec = _template(supervisor, call.name) if simple else cast("ChildSpec", call.spec)
     refused = None if simple else bad_combination(supervisor.spec, spec)
     if refused is not None:
         _answer(turn, call, "invalid", why=refused)

@@ -71,6 +71,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     period_ns: int
     nb_children: int | None = None
     incarnation: int | None = None
+    supervisor_incarnation: int = 0
     beat_age_ns: int | None = None
 
 

@@ -7,6 +7,9 @@ are exact.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from operator import neg
+
 from supervisord_ng.limits import RESTARTS_KEPT_MAX
 
 
@@ -22,12 +25,7 @@ def add_restart(
         intensity: only so many, and the one above the limit, are ever needed.
     """
     kept_max = RESTARTS_KEPT_MAX if intensity is None else intensity
-    threshold = now - period_ns
-    keep = 0
-    for then in restarts:
-        if then < threshold or keep == kept_max:
-            break
-        keep += 1
+    keep = min(in_window(restarts, now, period_ns), kept_max)
     return (now, *restarts[:keep])
 
 
@@ -38,5 +36,6 @@ def is_allowed(restarts: tuple[int, ...], intensity: int | None) -> bool:
 
 def in_window(restarts: tuple[int, ...], now: int, period_ns: int) -> int:
     """Count the restarts that are not older than the period at `now`."""
-    threshold = now - period_ns
-    return sum(1 for then in restarts if then >= threshold)
+    return bisect_right(
+        restarts, period_ns - now, key=neg
+    )  # newest first, so their negatives ascend

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from supervisord_ng.core import boot as fresh
 from supervisord_ng.core import child as life
+from supervisord_ng.core import liveness
 from supervisord_ng.core import supervisor as process
 from supervisord_ng.core.effects import Effect, Reply
 from supervisord_ng.core.events import (
-    BecameReady,
     Beats,
+    BecameReady,
     Call,
     Dumped,
     Emptied,
@@ -136,11 +137,12 @@ def _expire(turn: Turn) -> None:
 
 def _take(turn: Turn, event: Event) -> None:
     match event:
-        case Beats(beats=beats):
-            for sign in beats:
-                child = turn.child(sign.path)
-                if child is not None and child.incarnation == sign.incarnation:
-                    life.beat(turn, child, sign.progress)
+        case Tick():
+            pass
+        case Beats():
+            _beats(turn, event)
+        case Lagged():
+            _lagged(turn, event)
         case Call(path=path):
             _call(turn, path, event)
         case Stop(reason=reason):
@@ -148,19 +150,26 @@ def _take(turn: Turn, event: Event) -> None:
             turn.inbox.append(StopTree(turn.root, reason))
         case Kill(path=path):
             _kill_supervisor(turn, path)
+        case Refuse():
+            turn.refusals = (*turn.refusals, event)
         case Suspend(path=path) | Resume(path=path):
             if path in turn.supervisors:
                 process.suspend(turn, path, suspended=isinstance(event, Suspend))
-        case Lagged(lag_ns=lag_ns):
-            for supervisor in list(turn.supervisors.values()):
-                for child in supervisor.children.values():
-                    life.lagged(turn, child, lag_ns)
-        case Refuse():
-            turn.refusals = (*turn.refusals, event)
-        case Tick():
-            pass
         case _:
             _about_child(turn, event)
+
+
+def _beats(turn: Turn, event: Beats) -> None:
+    for sign in event.beats:
+        child = turn.child(sign.path)
+        if child is not None and child.incarnation == sign.incarnation:
+            liveness.beat(turn, child, sign.progress)
+
+
+def _lagged(turn: Turn, event: Lagged) -> None:
+    for supervisor in list(turn.supervisors.values()):
+        for child in supervisor.children.values():
+            liveness.lagged(turn, child, event.lag_ns)
 
 
 def _about_child(turn: Turn, event: AboutChild) -> None:

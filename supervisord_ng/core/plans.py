@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from supervisord_ng.core import child as life
 from supervisord_ng.core.effects import Note, Reply, Report
+from supervisord_ng.core.ends import ended_as_wanted
 from supervisord_ng.core.intensity import in_window
 from supervisord_ng.core.state import (
     ChildEnded,
@@ -24,9 +25,9 @@ from supervisord_ng.core.state import (
 )
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model import names
-from supervisord_ng.model.exits import ExitClass, ExitReason
+from supervisord_ng.model.exits import ExitReason
 from supervisord_ng.model.reports import Context, Decision, EventName
-from supervisord_ng.model.spec import BRUTAL_KILL, Restart, Strategy, WorkerSpec
+from supervisord_ng.model.spec import Restart, Strategy, WorkerSpec
 
 
 def stop_next(turn: Turn, path: str) -> bool:
@@ -107,33 +108,13 @@ def _settle_stopped(turn: Turn, path: str, child: ChildState) -> None:
 
 
 def _idle_after_stop(child: ChildState, plan: Plan) -> Idle:
-    """What `status` calls it now: it will be started again, or never ran and was not meant to, or is stopped."""
+    """What `status` calls it now: about to be started again, or stopped, or what it was before."""
     was_idle = child.standing is Standing.DOWN and not child.asked
     if plan.purpose is Purpose.CALL:
         return Idle.STOPPED
     if plan.purpose is Purpose.EXIT:
         return child.idle if was_idle and child.idle is not Idle.WAITING else Idle.STOPPED
     return child.idle if was_idle and not is_autostarted(child) else Idle.WAITING
-
-
-def ended_as_wanted(child: ChildState, reason: ExitReason) -> bool:
-    """Whether a stopped child ended as asked: the table of supervisor.erl, shutdown/1 and do_terminate/2.
-
-    | ended with           | permanent | transient, temporary |
-    | shutdown             | ok (after asking), error (after brutal_kill) | ok |
-    | killed               | ok after brutal_kill, else error | the same |
-    | normal, {shutdown,T} | error | ok |
-    | anything else        | error | error |
-    """
-    permanent = child.spec.restart is Restart.PERMANENT
-    brutal = child.spec.shutdown == BRUTAL_KILL
-    if reason.kind is ExitClass.SHUTDOWN:
-        return not (permanent and brutal)
-    if reason.kind is ExitClass.KILLED:
-        return brutal
-    if reason.kind in (ExitClass.NORMAL, ExitClass.SHUTDOWN_TERM):
-        return not permanent
-    return False
 
 
 def _shutdown_error(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> None:
@@ -257,6 +238,7 @@ def report(
             intensity=spec.intensity,
             period_ns=spec.period_ns,
             incarnation=child.incarnation,
+            supervisor_incarnation=supervisor.incarnation,
             beat_age_ns=child.beat_age,
         )
     )

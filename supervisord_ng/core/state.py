@@ -125,7 +125,7 @@ class Plan(msgspec.Struct, frozen=True):
     ] = ()  # bad ends met by an EXIT of simple_one_for_one, reported together
 
 
-# --- what stands in a mailbox -------------------------------------------------------------------------------
+# --- what stands in a mailbox --------------------------------------------------------------------
 class ChildEnded(msgspec.Struct, frozen=True, tag="child_ended"):
     """A child ended and its supervisor had not asked for it (OTP's 'EXIT' message)."""
 
@@ -147,7 +147,7 @@ class ParentStop(msgspec.Struct, frozen=True, tag="parent_stop"):
     reason: ExitReason
 
 
-# --- what a parent orders and what becomes of a start: never wait in a mailbox ----------------------------------
+# --- what a parent orders and what becomes of a start: never wait in a mailbox -------------------
 class StartTree(msgspec.Struct, frozen=True):
     """A parent starts the supervisor at `path`. `automatic`: because of a restart, not of an operator."""
 

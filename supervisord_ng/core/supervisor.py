@@ -142,7 +142,7 @@ def _announce_started(turn: Turn, path: str) -> None:
         turn.emit(TreeUp())
 
 
-# --- what becomes of children ---------------------------------------------------------------------------------
+# --- what becomes of children --------------------------------------------------------------------
 def _child_started(turn: Turn, outcome: ChildStarted) -> None:
     supervisor = turn.supervisor(outcome.path)
     child = supervisor.children[outcome.name]
@@ -185,7 +185,7 @@ def _child_gone(turn: Turn, outcome: ChildGone) -> None:
         turn.update(outcome.path, mailbox=(*supervisor.mailbox, message))
 
 
-# --- calls that do not wait for a slow start --------------------------------------------------------------------
+# --- calls that do not wait for a slow start -----------------------------------------------------
 def _waits_for_readiness(turn: Turn, path: str) -> bool:
     supervisor = turn.supervisor(path)
     plan = supervisor.plan

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from supervisord_ng import limits
 from supervisord_ng.core.effects import Report
 from supervisord_ng.model.remains import Remains
@@ -57,6 +59,9 @@ class Reporter:
         `spec` is the child's when it is a worker.
         """
         report_id = self._ids.next(int(clock.wall_s() * 1000))
+        if effect.context is Context.SHUTDOWN:
+            self._keep(self._gave_up(effect, report_id))
+            return report_id
         remains = self._workers.remains(effect.path) if spec is not None else None
         if remains is not None and remains.incarnation != effect.incarnation:
             remains = None
@@ -84,6 +89,21 @@ class Reporter:
         else:
             finish()
         return report_id
+
+    def _gave_up(self, effect: Report, report_id: str) -> CrashReport:
+        """A supervisor gave up: the report is about it, and names the child that was too much.
+
+        Of OTP's report the child is the offender; its own end has a report of its own, just before.
+        """
+        why = f"because of {effect.path}, which it may not restart once more"
+        return building.build(
+            replace(effect, path=effect.supervisor, incarnation=effect.supervisor_incarnation),
+            kind="supervisor",
+            node=self._node,
+            evidence=building.Evidence(message=why),
+            now_wall_s=clock.wall_s(),
+            report_id=report_id,
+        )
 
     def traceback_arrived(self, remains: Remains) -> None:
         """The traceback that a report waited for is there."""

@@ -40,7 +40,7 @@ from supervisord_ng.daemon.reporting import Reporter
 from supervisord_ng.daemon.verbs import Verbs
 from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE
 from supervisord_ng.model import paths
-from supervisord_ng.model.reports import CrashReport, Event, EventName
+from supervisord_ng.model.reports import Context, CrashReport, Event, EventName
 from supervisord_ng.model.spec import SupervisorSpec, TreeSpec, WorkerSpec
 from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe
@@ -94,7 +94,7 @@ class Daemon:
             finally:
                 await self._close()
 
-    # --- what the verbs use ---------------------------------------------------------------------------------------
+    # --- what the verbs use ----------------------------------------------------------------------
     def rows(self) -> tuple[Row, ...]:
         """The rows of the tree, with what only the runtime knows."""
         rows = view.rows(self.shell.state, clock.monotonic_ns())
@@ -127,7 +127,7 @@ class Daemon:
         self._notify(self._notifier.stopping())
         self.shell.feed(Stop())
 
-    # --- begin and end -----------------------------------------------------------------------------------------------
+    # --- begin and end ---------------------------------------------------------------------------
     async def _open(self) -> None:
         node = self.tree.node
         loop = self._loop
@@ -137,7 +137,7 @@ class Daemon:
             store_path,
             keep_ns=keep.keep_ns,
             max_count=keep.max_count,
-            on_problem=lambda words: self._log.warning(words),
+            on_problem=self._log.warning,
         )
         self.reader = Reader(store_path)
         self.feed = Feed(node.name, self._published)
@@ -148,7 +148,7 @@ class Daemon:
             node,
             self.shell.feed,
             on_traceback=self._traceback_arrived,
-            on_problem=lambda words: self._log.warning(words),
+            on_problem=self._log.warning,
             tap=tap,
         )
         self.reporter = Reporter(
@@ -164,7 +164,7 @@ class Daemon:
             os.path.join(node.runtime_dir, paths.CONTROL_SOCKET),
             Verbs(self).handle,
             control_group=node.control_group,
-            log=lambda words: self._log.warning(words),
+            log=self._log.warning,
         )
         await self.control.start()
         self._handle_signals()
@@ -187,7 +187,7 @@ class Daemon:
             self._log.error("reports were lost: the disk did not take them", reports=lost)
         self._notifier.close()
 
-    # --- effects ------------------------------------------------------------------------------------------------------
+    # --- effects ---------------------------------------------------------------------------------
     def _perform(self, effect: Effect) -> CoreEvent | None:
         match effect:
             case Spawn():
@@ -201,8 +201,9 @@ class Daemon:
             case Dump():
                 return self.workers.dump(effect)
             case Report():
+                about = effect.supervisor if effect.context is Context.SHUTDOWN else effect.path
                 spec = self._specs.get(effect.path)
-                self._crash_ids[effect.path] = self.reporter.report(effect, spec)
+                self._crash_ids[about] = self.reporter.report(effect, spec)
             case Note():
                 self.feed.note(effect, report=self._crash_ids.pop(effect.path, None))
             case Reply():
@@ -241,7 +242,7 @@ class Daemon:
         self.workers.kill_all()
         self._end(EXIT_SOFTWARE)
 
-    # --- small wires ---------------------------------------------------------------------------------------------------
+    # --- small wires -----------------------------------------------------------------------------
     def _drain(self) -> None:
         self.workers.drain()
 

@@ -211,7 +211,9 @@ class Verbs:
         return await asyncio.to_thread(self._daemon.reader.get, args.id)
 
     async def _crashes_stats(self, _: Caller, __: Nothing) -> Any:
-        return await asyncio.to_thread(self._daemon.reader.stats)
+        stats = await asyncio.to_thread(self._daemon.reader.stats)
+        counts = self._daemon.store.counts  # only the writer knows what is in memory
+        return msgspec.structs.replace(stats, waiting=counts.waiting, dropped=counts.dropped)
 
     async def _logs_files(self, _: Caller, args: Paths) -> dict[str, Any]:
         rows = targets.workers(self._rows(), args.paths or (targets.ALL,))

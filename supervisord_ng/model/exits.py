@@ -70,7 +70,7 @@ SIGKILL = 9
 
 
 def signal_name(number: int) -> str:
-    """The name of a signal: ``signal_name(15) == "SIGTERM"``; real-time ones by their distance from SIGRTMIN."""
+    """The name of a signal: ``signal_name(15) == "SIGTERM"``; real-time ones count from SIGRTMIN."""
     if 1 <= number <= len(_SIGNALS):
         return f"SIG{_SIGNALS[number - 1]}"
     return f"SIGRTMIN+{number - 34}" if number >= 34 else f"SIG{number}"

@@ -8,7 +8,9 @@ from supervisord_ng.limits import NAME_LENGTH_MAX
 
 ROOT = "root"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-NAME_RULE = f"letters, digits, '_', '.', '-', first a letter or digit, at most {NAME_LENGTH_MAX} characters"
+NAME_RULE = (
+    f"letters, digits, '_', '.', '-', first a letter or digit, at most {NAME_LENGTH_MAX} characters"
+)
 
 
 def is_name(text: str) -> bool:

@@ -67,7 +67,9 @@ class Ready(msgspec.Struct, frozen=True):
     tcp: "HOST:PORT" · http: a URL · command: argv · log: a regular expression · fd: a descriptor number.
     """
 
-    kind: Literal["exec", "notify", "heartbeat", "exit", "tcp", "http", "command", "log", "fd"] = "exec"
+    kind: Literal["exec", "notify", "heartbeat", "exit", "tcp", "http", "command", "log", "fd"] = (
+        "exec"
+    )
     target: str | int | tuple[str, ...] | None = None
 
 

@@ -18,7 +18,9 @@ class State(StrEnum):
     STOPPED = "stopped"  # by an operator, or not autostarted
     EXITED = "exited"  # ended and not to be restarted
     BACKOFF = "backoff"  # waits for its restart
-    RESTARTING = "restarting"  # a failed start is being retried, or siblings are being stopped first
+    RESTARTING = (
+        "restarting"  # a failed start is being retried, or siblings are being stopped first
+    )
     FAILED = "failed"  # could not be started and nobody retries
     LOST = "lost"  # remote: no link
 

@@ -1,4 +1,4 @@
-"""Events in plain words, for everyone who shows them to a person: the console of ``sng run`` and ``sng events``."""
+"""Events in plain words, for everyone who shows them to a person: ``sng run`` and ``sng events``."""
 
 from __future__ import annotations
 
@@ -62,13 +62,16 @@ def explain(reason: str | None) -> str:
     return reason
 
 
-
 def _pid(event: Event) -> str:
     return f" (pid {event.pid})" if event.pid is not None else ""
 
 
 def _starting(_: Event) -> str:
     return "starting"
+
+
+def _ready(_: Event) -> str:
+    return "ready"
 
 
 def _start_failed(event: Event) -> str:
@@ -84,7 +87,8 @@ def _stopped(event: Event) -> str:
 
 
 def _killed(event: Event) -> str:
-    return f"killed, with all that it started{_pid(event)}"
+    why = "" if event.reason is None else f": {explain(event.reason)}"
+    return f"killed, with all that it started{_pid(event)}{why}"
 
 
 def _command(event: Event) -> str:
@@ -143,7 +147,7 @@ def _gave_up(event: Event) -> str:
 _SENTENCES: dict[EventName, Callable[[Event], str]] = {
     EventName.STARTING: _starting,
     EventName.STARTED: _started,
-    EventName.READY: lambda event: "ready",
+    EventName.READY: _ready,
     EventName.START_FAILED: _start_failed,
     EventName.EXITED: _exited,
     EventName.CRASHED: _crashed,
@@ -153,7 +157,5 @@ _SENTENCES: dict[EventName, Callable[[Event], str]] = {
     EventName.STOPPED: _stopped,
     EventName.KILLED: _killed,
     EventName.COMMAND: _command,
-        f"operator (uid {event.uid}) says: {event.verb} {event.detail or ''}"
-    ),
     EventName.SHUTDOWN: _shutdown,
 }

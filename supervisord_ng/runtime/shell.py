@@ -99,7 +99,7 @@ class Shell:
             else:
                 self._turn_asked = True
                 self._loop.call_soon(self._turn)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is our bug, and it is told
             self.close()
             self._on_failure(error)
         finally:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from supervisord_ng import limits
 from supervisord_ng.core.effects import AskStop, Dump, Kill, Spawn
 from supervisord_ng.core.events import (
-    BecameReady,
     Beat,
     Beats,
+    BecameReady,
     Dumped,
     Emptied,
     Event,
@@ -101,7 +101,7 @@ class Workers:
         self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard)
         self.notify = NotifyServer(loop, self._notify_path, self._notified)
 
-    # --- effects ------------------------------------------------------------------------------------------------
+    # --- effects ---------------------------------------------------------------------------------
     def spawn(self, effect: Spawn) -> Event:
         """Start a worker; answers at once, because exec(2) does."""
         record = self._begin(effect)
@@ -155,7 +155,7 @@ class Workers:
             self._on_problem(f"cannot signal {path} (pid {record.pid}): {error.strerror}")
             return False
 
-    # --- what others want to know ----------------------------------------------------------------------------------
+    # --- what others want to know ----------------------------------------------------------------
     def remains(self, path: str) -> Remains | None:
         """What is known of the latest incarnation of the worker at `path`."""
         record = self._records.get(path)
@@ -206,7 +206,7 @@ class Workers:
         for path in tuple(self._records):
             self.forget(path)
 
-    # --- starting -----------------------------------------------------------------------------------------------------
+    # --- starting --------------------------------------------------------------------------------
     def _begin(self, effect: Spawn) -> _Running:
         record = self._records.get(effect.path)
         if record is None:
@@ -275,7 +275,7 @@ class Workers:
         del self._leaving[token]
         self.heartbeats.unregister(token)
 
-    # --- what happens -------------------------------------------------------------------------------------------------
+    # --- what happens ----------------------------------------------------------------------------
     def _living(self, path: str, incarnation: int) -> _Running | None:
         record = self._records.get(path)
         return record if record is not None and record.incarnation == incarnation else None

@@ -61,7 +61,7 @@ def test_stopped_worker_is_found_and_replaced(short_dir: Path) -> None:
     with Node(short_dir, tree(short_dir)) as node:
         before = node.wait_up().pids()
         os.kill(before["frozen"], signal.SIGSTOP)
-        report = eventually(lambda: node.crashes(), "a report", 3.5 + 1)[0]
+        report = eventually(node.crashes, "a report", 3.5 + 1)[0]
         assert ("root/frozen", "heartbeat_timeout") == (report["path"], report["reason"])
         assert 2.0 <= report["beat_age_s"]
         eventually(lambda: node.row("frozen")["state"] == "running", "it is replaced")
@@ -76,7 +76,7 @@ def test_stuck_loop_is_found_although_a_thread_beats(short_dir: Path) -> None:
     with Node(short_dir, tree(short_dir)) as node:
         node.wait_up()
         node.ask("start", paths=["loop"])
-        report = eventually(lambda: node.crashes(), "a report", 6)[0]
+        report = eventually(node.crashes, "a report", 6)[0]
         assert ("root/loop", "heartbeat_timeout") == (report["path"], report["reason"])
         assert "stuck_in_a_loop" in report["stacks"]
 

@@ -32,7 +32,9 @@ def kill_and_wait(node: Node, name: str) -> tuple[dict[str, int], dict[str, int]
     before = node.pids()
     os.kill(before[name], signal.SIGKILL)
     eventually(
-        lambda: node.pids().get(name) not in (before[name], None) and node.is_up() and is_settled(node),
+        lambda: (
+            node.pids().get(name) not in (before[name], None) and node.is_up() and is_settled(node)
+        ),
         f"{name} is replaced",
     )
     return before, node.pids()

@@ -73,7 +73,7 @@ shutdown = "300ms"
         result = node.ask("stop", paths=["deaf"])["results"][0]
         assert ("stopped", True) == (result["message"], result["ok"])
         assert [] == node.left_running()
-        report = eventually(lambda: node.crashes(), "its report")[0]
+        report = eventually(node.crashes, "its report")[0]
         assert ("shutdown_error", "signal:SIGKILL") == (report["context"], report["reason"])
 
 

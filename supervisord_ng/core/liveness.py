@@ -1,0 +1,40 @@
+"""Signs of life: until when a running worker has to give the next one.
+
+Judged on the daemon's monotonic clock, after what has arrived was taken in and its own lag taken off. Not
+judged before a worker is ready nor while it is being stopped.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from supervisord_ng.core.state import ChildState, Phase
+from supervisord_ng.core.turn import Turn
+from supervisord_ng.model.spec import WorkerSpec
+
+
+def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
+    """A sign of life. A counter that stands still is none: the loop may be stuck while a thread beats."""
+    heartbeat = child.spec.heartbeat if isinstance(child.spec, WorkerSpec) else None
+    moved = progress is None or progress != child.progress
+    child = replace(child, last_beat=turn.now, progress=progress)
+    if child.phase is Phase.RUNNING and heartbeat is not None and moved:
+        child = replace(child, deadline=turn.now + heartbeat.timeout_ns)
+    turn.put_child(child)
+
+
+def lagged(turn: Turn, child: ChildState, lag_ns: int) -> None:
+    """The daemon was late: a worker's silence of that time says nothing."""
+    if child.phase is Phase.RUNNING and child.deadline is not None:
+        turn.put_child(replace(child, deadline=child.deadline + lag_ns))
+
+
+def first_beat_by(child: ChildState, now: int) -> int | None:
+    """Until when a child that just became ready has to give a sign of life, None if it need not."""
+    if not isinstance(child.spec, WorkerSpec) or child.spec.heartbeat is None:
+        return None
+    assert child.since is not None
+    by = now + child.spec.heartbeat.timeout_ns
+    if child.last_beat is None:
+        by = max(by, child.since + child.spec.ready_timeout_ns)
+    return by
