@@ -1,0 +1,133 @@
+"""``sng status``: the tree as it is now. The verb that is called most, so it imports next to nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from supervisord_ng.cli.output import (
+    Cell,
+    complain,
+    json_option,
+    print_json,
+    print_table,
+    printable,
+    say,
+    uptime,
+)
+from supervisord_ng.cli.session import Session
+from supervisord_ng.errors import (
+    EXIT_FAILED,
+    EXIT_NOT_RUNNING,
+    EXIT_UNKNOWN,
+    ControlError,
+    NoDaemonError,
+)
+
+HEADING = ("NAME", "STATE", "PID", "UPTIME", "RESTARTS", "LAST EXIT", "")
+STATE_STYLES = {
+    "running": "good",
+    "stopped": "dim",
+    "exited": "dim",
+    "failed": "bad",
+    "lost": "bad",
+}  # every other state is on its way to another one: busy
+
+
+@click.command("status")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@json_option
+@click.pass_obj
+@click.pass_context
+def verb(ctx: click.Context, session: Session, paths: tuple[str, ...], *, as_json: bool) -> None:
+    """Show the tree: state, pid, uptime, restarts, last exit.
+
+    Exit status 0 when everything is as the configuration wants it (running, ended normally, or not
+    started because of autostart = false), 3 when something is not, 4 for an unknown name or when no
+    daemon runs.
+    """
+    try:
+        with session.client() as client:
+            status = client.request("status", {"paths": list(paths)})
+    except NoDaemonError as error:
+        complain(error)
+        ctx.exit(EXIT_UNKNOWN)
+    except ControlError as error:
+        complain(error)
+        ctx.exit(EXIT_UNKNOWN if error.code in ("not_found", "denied") else EXIT_FAILED)
+    rows = status["children"]
+    if as_json:
+        print_json(status)
+    else:
+        if not paths:
+            _print_node(status)
+        print_table([HEADING, *(_cells(row) for row in rows)])
+    if not all(is_as_wanted(row) for row in rows):
+        ctx.exit(EXIT_NOT_RUNNING)
+
+
+def is_as_wanted(row: dict[str, Any]) -> bool:
+    """Say whether a child is what the configuration wants it to be by now."""
+    state = row["state"]
+    if state == "exited":
+        return bool(row.get("last_exit_ok"))
+    if state == "stopped":
+        return not row.get("autostart", True)
+    return bool(state == "running")
+
+
+def _print_node(status: dict[str, Any]) -> None:
+    say(
+        f"node {printable(status['node'])}: {status['state']}, pid {status['pid']},"
+        f" up {uptime(status['uptime_s'])}, version {status['version']}",
+        "title",
+    )
+    reports = status["reports"]
+    say(
+        f"crash reports: {reports['stored']} stored, {reports['waiting']} waiting,"
+        f" {reports['dropped']} dropped"
+    )
+    rejected = [f"{count} {wire}" for wire, count in status["rejected"].items() if count]
+    if rejected:
+        say(f"rejected messages: {', '.join(rejected)}")
+    if (parent := status["parent"]) is not None:
+        say(f"parent node {printable(parent['node'])}: link {parent['link']}")
+    say("")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    depth = row["path"].count("/")
+    return (
+        "  " * depth + row["name"],
+        Cell(row["state"], STATE_STYLES.get(row["state"], "busy")),
+        "-" if row["pid"] is None else str(row["pid"]),
+        uptime(row["uptime_s"]),
+        str(row["restarts"]),
+        "-" if row["last_exit"] is None else printable(row["last_exit"]),
+        ", ".join(_details(row)),
+    )
+
+
+def _details(row: dict[str, Any]) -> list[str]:
+    """What only some rows have to say."""
+    said = []
+    if row["strategy"] is not None:
+        limit = "" if row["intensity"] is None else f"/{row['intensity']}"
+        said.append(row["strategy"])
+        said.append(f"restarts {row['restarts_in_window'] or 0}{limit} in {row['period_s']:g}s")
+    if row.get("backoff_s") is not None:
+        said.append(f"restarts in {row['backoff_s']:.1f}s")
+    if row["state"] == "stopped" and not row.get("autostart", True):
+        said.append("autostart = false")
+    if row["state"] == "waiting":
+        said.append("an earlier one is not ready yet")
+    if row["state"] == "starting" and row["kind"] == "worker":
+        said.append("not ready yet")
+    if row["beat_age_s"] is not None:
+        said.append(f"beat {row['beat_age_s']:.1f}s ago")
+    if row["log_dropped_bytes"]:
+        said.append(f"{row['log_dropped_bytes']} bytes of output lost")
+    if row["status_text"]:
+        said.append(printable(row["status_text"]))
+    return said
