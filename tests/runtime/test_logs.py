@@ -1,0 +1,304 @@
+"""`runtime.logs`: what real processes write is in the log, in order, whole, and nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisord_ng import limits
+from supervisord_ng.errors import SpawnError
+from supervisord_ng.model.spec import LaunchSpec, LogSpec
+from supervisord_ng.runtime.logfile import LogFile
+from supervisord_ng.runtime.logs import Capture, Output, open_output
+from tests.support import POLL_S
+
+pytestmark = pytest.mark.process
+
+TEN_THOUSAND = "import sys\nfor n in range(10_000): sys.stdout.write(f'line {n}\\n')"
+
+
+class Bench:
+    """A capture into a log in `folder`, and the processes that write into it."""
+
+    def __init__(self, folder: Path, *, max_bytes: int = 0, backups: int = 3) -> None:
+        self.path = folder / "w.log"
+        self.lines: list[bytes] = []
+        self.log = LogFile(LogSpec(file=str(self.path), max_bytes=max_bytes, backups=backups))
+        self.capture = Capture(asyncio.get_running_loop(), self.log, self.lines.extend)
+
+    def start(self, code: str, launch: LaunchSpec | None = None) -> subprocess.Popen[bytes]:
+        """Start Python code as a worker would be started; the caller waits for it."""
+        output = open_output(launch or launch_of(), self.capture)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=output.stdout, stderr=output.stderr
+        )
+        close_all(output)
+        return process
+
+    def close(self) -> None:
+        """Close what the bench opened."""
+        self.capture.close()
+        self.log.close()
+
+
+def launch_of(stdout: str = "log", stderr: str = "log") -> LaunchSpec:
+    """A specification of which only the two streams matter."""
+    return LaunchSpec(command=("unused",), stdout=stdout, stderr=stderr)
+
+
+def close_all(output: Output) -> None:
+    """Close the daemon's copies, as the shell does after a start."""
+    for fd in output.to_close:
+        os.close(fd)
+
+
+async def until(look: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+    """Let the loop run until `look` says yes."""
+    deadline = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        await asyncio.sleep(POLL_S)
+
+
+def run(scene: Coroutine[Any, Any, None]) -> None:
+    """Run one scene in a loop of its own."""
+    asyncio.run(asyncio.wait_for(scene, timeout=60))
+
+
+def test_the_last_words_are_there_after_drain_now(tmp_path: Path) -> None:
+    """A process that wrote 10,000 lines and ended: all are in the file before the loop ran again."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        process = bench.start(TEN_THOUSAND)
+        await until(lambda: process.poll() is not None, "the end of the writer")
+        bench.capture.drain_now()
+        text = bench.path.read_text()
+        assert text == "".join(f"line {number}\n" for number in range(10_000))
+        assert len(text) == bench.capture.output_bytes()
+        bench.close()
+
+    run(scene())
+
+
+def test_the_tail_of_one_pipe_needs_no_turn_of_the_loop(tmp_path: Path) -> None:
+    """What fits into the pipe is in the file by `drain_now` alone."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        process = bench.start("print('last words')")
+        process.wait()
+        bench.capture.drain_now()
+        assert b"last words\n" == bench.path.read_bytes()
+        bench.close()
+
+    run(scene())
+
+
+def test_ten_megabytes_through_three_files(tmp_path: Path) -> None:
+    """10 MB through 1 MB and 3 backups: the end is left, whole, in order, once; no file is too large."""
+    count = 10 * limits.MIB // 20
+
+    async def scene() -> None:
+        bench = Bench(tmp_path, max_bytes=limits.MIB, backups=3)
+        process = bench.start(
+            f"import sys\nfor n in range({count}): sys.stdout.write(f'{{n:019d}}\\n')"
+        )
+        await until(lambda: process.poll() is not None, "the end of the writer", timeout_s=30)
+        bench.close()
+        assert count == len(bench.lines)
+
+    run(scene())
+    files = [tmp_path / "w.log.3", tmp_path / "w.log.2", tmp_path / "w.log.1", tmp_path / "w.log"]
+    assert sorted(files) == sorted(tmp_path.iterdir())
+    assert all(path.stat().st_size <= limits.MIB for path in files)
+    numbers = [int(line) for path in files for line in path.read_bytes().splitlines()]
+    assert list(range(numbers[0], count)) == numbers
+    assert all(path.stat().st_size > limits.MIB - 20 for path in files[:-1])
+
+
+def test_both_streams_keep_their_order(tmp_path: Path) -> None:
+    """stdout and stderr that go to one log share a pipe, so the file has them as they were written."""
+    code = "import os\nfor n in range(500): os.write(1, b'o%d\\n' % n); os.write(2, b'e%d\\n' % n)"
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        bench.start(code).wait()
+        bench.close()
+        expected = [word for n in range(500) for word in (b"o%d" % n, b"e%d" % n)]
+        assert expected == bench.path.read_bytes().splitlines()
+        assert expected == bench.lines
+
+    run(scene())
+
+
+def test_a_descendant_with_the_pipe_holds_nothing_up(tmp_path: Path) -> None:
+    """A grandchild that keeps the pipe open delays neither `drain_now` nor the next incarnation."""
+    code = (
+        "import os, sys, time\n"
+        "print('worker', flush=True)\n"
+        "if os.fork() == 0:\n"
+        "    sys.stdin.read()\n"
+        "    os._exit(0)\n"
+    )
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        output = open_output(launch_of(), bench.capture)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=output.stdout,
+            stderr=output.stderr,
+        )
+        close_all(output)
+        process.wait()
+        bench.capture.drain_now()
+        assert b"worker\n" == bench.path.read_bytes()
+        bench.start("print('next')").wait()
+        bench.capture.drain_now()
+        assert b"worker\nnext\n" == bench.path.read_bytes()
+        assert len(b"next\n") == bench.capture.output_bytes()
+        assert process.stdin is not None
+        process.stdin.close()  # ends the grandchild
+        bench.close()
+
+    run(scene())
+
+
+def test_drain_now_takes_what_was_there_and_no_more(tmp_path: Path) -> None:
+    """Somebody who refills the pipe while it is drained can not keep the daemon in it."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        ends: list[int] = []
+
+        def refill(_: list[bytes]) -> None:
+            for end in ends:
+                os.write(end, b"again\n")
+
+        capture = Capture(asyncio.get_running_loop(), bench.log, refill)
+        ends.append(capture.open_pipe())
+        os.write(ends[0], b"first\n")
+        capture.drain_now()
+        assert b"first\n" == bench.path.read_bytes()
+        os.close(ends.pop())
+        capture.close()
+        bench.close()
+
+    run(scene())
+
+
+def test_an_unfinished_line_reaches_the_tap_at_the_end(tmp_path: Path) -> None:
+    """The last line counts though it has no newline; the file has it untouched."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        bench.start("print('whole'); print('no end', end='')").wait()
+        await until(lambda: len(bench.lines) == 2, "the end of the pipe")
+        assert [b"whole", b"no end"] == bench.lines
+        assert b"whole\nno end" == bench.path.read_bytes()
+        bench.close()
+
+    run(scene())
+
+
+def test_the_end_of_the_pipe_leaves_no_reader(tmp_path: Path) -> None:
+    """When everybody has closed the pipe, the capture costs no descriptor and no wake-up."""
+
+    async def scene() -> None:
+        before = set(os.listdir("/proc/self/fd"))
+        bench = Bench(tmp_path)
+        os.close(bench.capture.open_pipe())
+        await until(lambda: set(os.listdir("/proc/self/fd")) == before, "the pipe to be closed")
+        bench.capture.drain_now()
+        bench.close()
+
+    run(scene())
+
+
+def test_a_flood_takes_turns(tmp_path: Path) -> None:
+    """A worker that never stops writing leaves the loop its turns, and gets a larger pipe."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path, max_bytes=limits.MIB, backups=1)
+        process = bench.start(
+            "import os\nblock = b'x' * 99 + b'\\n'\nwhile True: os.write(1, block * 600)"
+        )
+        try:
+            await until(lambda: bench.log.mark() > 4 * limits.MIB, "some output")
+            read_fd = bench.capture._read_fd
+            await until(
+                lambda: fcntl.fcntl(read_fd, fcntl.F_GETPIPE_SZ) > 64 * limits.KIB, "a larger pipe"
+            )
+        finally:
+            process.kill()
+            process.wait()
+            bench.close()
+
+    run(scene())
+
+
+def test_streams_go_where_the_configuration_says(tmp_path: Path) -> None:
+    """`null`, a path for both streams, and one stream logged alone."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        both = tmp_path / "both.txt"
+        code = "import os\nos.write(1, b'out\\n'); os.write(2, b'err\\n')"
+        for _ in range(2):
+            bench.start(code, launch_of(stdout=str(both), stderr=str(both))).wait()
+        assert 0 == bench.capture.output_bytes()
+        bench.start(code, launch_of(stdout="null", stderr="log")).wait()
+        bench.start(code, launch_of(stdout="log", stderr="null")).wait()
+        bench.close()
+        assert b"out\nerr\nout\nerr\n" == both.read_bytes()
+        assert b"err\nout\n" == bench.path.read_bytes()
+
+    run(scene())
+
+
+def test_inherit_is_the_daemons_own(tmp_path: Path) -> None:
+    """`inherit` hands on the daemon's descriptors and closes none of them."""
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        assert Output(1, 2, ()) == open_output(launch_of("inherit", "inherit"), bench.capture)
+        bench.close()
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "words"),
+    [
+        ("missing/out.txt", "ENOENT", "cannot open stderr: no such file or directory: "),
+        ("fifo", "ENXIO", "cannot open stderr: no such device or address: "),
+        ("folder", "EISDIR", "cannot open stderr: is a directory: "),
+    ],
+)
+def test_a_path_that_can_not_be_opened(tmp_path: Path, name: str, why: str, words: str) -> None:
+    """The failure names stream and path; the pipe that was opened before is closed again."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    path = str(tmp_path / name)
+
+    async def scene() -> None:
+        bench = Bench(tmp_path)
+        before = set(os.listdir("/proc/self/fd"))
+        with pytest.raises(SpawnError) as caught:
+            open_output(launch_of(stderr=path), bench.capture)
+        assert (why, words + path) == (caught.value.why, caught.value.message)
+        await until(lambda: set(os.listdir("/proc/self/fd")) == before, "the pipe to be closed")
+        bench.close()
+
+    run(scene())
