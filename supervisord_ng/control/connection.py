@@ -35,11 +35,9 @@ class Connection:
         caller: Caller,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        serving: asyncio.Task[None],
     ) -> None:
         self.caller = caller
         self.reader = reader
-        self.serving = serving
         self.tasks: set[asyncio.Task[None]] = set()
         self.flush_s = CONTROL_STALL_S
         self._streams: set[asyncio.Task[None]] = set()
@@ -130,7 +128,12 @@ class Connection:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         self._streams.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            task.get_loop().call_exception_handler(
-                {"message": "a control connection failed", "exception": error, "task": task}
-            )
+        report_failure(task)
+
+
+def report_failure(task: asyncio.Task[None]) -> None:
+    """Hand what a task that nobody awaits has failed of to the loop's exception handler."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler(
+            {"message": "a control connection failed", "exception": error, "task": task}
+        )

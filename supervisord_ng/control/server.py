@@ -26,7 +26,7 @@ import msgspec
 from supervisord_ng import limits
 from supervisord_ng.control.access import Access, Caller, caller_of, groups_of
 from supervisord_ng.control.answers import Answers
-from supervisord_ng.control.connection import Connection
+from supervisord_ng.control.connection import Connection, report_failure
 from supervisord_ng.errors import ControlError
 from supervisord_ng.model.messages import ErrorBody, Request
 
@@ -86,6 +86,7 @@ class ControlServer:
         self._answers = Answers()
         self._commands: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()  # one for each of them, and for the refused
         self._server: asyncio.Server | None = None
         self._closing = False
         self._decoder = msgspec.json.Decoder(Request)
@@ -113,7 +114,7 @@ class ControlServer:
                 os.chown(self._path, -1, self._group)
                 os.chmod(self._path, 0o660)
             self._server = await asyncio.start_unix_server(
-                self._serve,
+                self._connected,
                 sock=listener,
                 limit=limits.CONTROL_LINE_MAX,
                 backlog=limits.CONTROL_CLIENTS_MAX,
@@ -139,30 +140,38 @@ class ControlServer:
             await asyncio.wait(answering, timeout=limits.CONTROL_CLOSE_S)
         for connection in self._connections:
             connection.flush_s = limits.CONTROL_CLOSE_S
-        await _cancel({connection.serving for connection in self._connections})
+        await _cancel(self._serving)
         _remove_socket(self._path)
         self._server = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Live through one connection."""
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The task is ours, not asyncio's, which mistakes a cancelled one for a failure (3.11).
         peer: socket.socket = writer.get_extra_info("socket")
-        caller = caller_of(peer)
-        serving = asyncio.current_task()
-        assert serving is not None
-        connection = Connection(caller, reader, writer, serving)
-        refusal = self._refusal(caller, groups_of(peer))
+        connection = Connection(caller_of(peer), reader, writer)
+        refusal = self._refusal(connection.caller, groups_of(peer))
+        if refusal is None:
+            self._connections.add(connection)
+        serving = asyncio.create_task(self._serve(connection, refusal))
+        self._serving.add(serving)
+        serving.add_done_callback(self._served)
+
+    def _served(self, serving: asyncio.Task[None]) -> None:
+        self._serving.discard(serving)
+        report_failure(serving)
+
+    async def _serve(self, connection: Connection, refusal: ControlError | None) -> None:
+        """Live through one connection."""
         try:
             if refusal is not None:
-                self._reject(caller, refusal.message)
+                self._reject(connection.caller, refusal.message)
                 await connection.send(_refused(None, refusal))
                 return
-            self._connections.add(connection)
             await self._read(connection)
             await connection.answered()
         except ConnectionError:
             pass  # the client is gone; its commands go on without it
         except TimeoutError:
-            self._reject(caller, "cut off: reads too slowly")
+            self._reject(connection.caller, "cut off: reads too slowly")
         finally:
             self._connections.discard(connection)
             await connection.close()

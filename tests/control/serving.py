@@ -112,3 +112,4 @@ def serving(handle: Handle, *, control_group: int | None = None) -> Iterator[Ser
         thread.join(ANSWER_S)
         shutil.rmtree(runtime_dir)
     assert not thread.is_alive(), "the server did not end"
+    assert served.broken == [], "the loop heard of failures"

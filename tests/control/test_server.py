@@ -78,6 +78,7 @@ def test_a_broken_handler_is_answered_and_told_to_the_loop(verb: str, *, at_once
         peer.send(id="1", verb=verb)
         answer = peer.read()
         broken = list(served.broken)
+        served.broken.clear()
     assert answer["error"]["code"] == "failed"
     assert answer["error"]["message"] == f"cannot {verb}: internal error: ZeroDivisionError: oops"
     assert broken == [f"the handler of the control verb {verb!r} failed"]
