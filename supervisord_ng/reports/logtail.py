@@ -82,6 +82,8 @@ class LogReader:
     def seek_last(self, lines: int) -> None:
         """Go to where the last `lines` lines begin, an unfinished one counted; before the first `lines()`.
 
+        With 0, that is the end of the log, or where its unfinished line begins.
+
         Raises:
             OSError: a file of the log can not be read.
         """
