@@ -1,7 +1,6 @@
 """How ``sng`` speaks: lines and tables for people, JSON for programs, complaints on standard error.
 
-Colour only on a terminal, and never against NO_COLOR (no-color.org) or TERM=dumb. Nothing slow is
-imported: `sng status` goes through here.
+Nothing slow is imported: `sng status` goes through here.
 """
 
 from __future__ import annotations
@@ -44,7 +43,8 @@ class Cell(str):
 
 def say(text: str, style: str = "plain") -> None:
     """Print one line."""
-    click.echo(styled(text, style, colour=wants_colour()))
+    colour = wants_colour()
+    click.echo(styled(text, style, colour=colour), color=colour)
 
 
 def complain(problem: object) -> None:
@@ -72,7 +72,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         ]
         line = "  ".join(cells).rstrip()
         lines.append(line if number else styled(line, "dim", colour=colour))
-    click.echo("\n".join(lines))
+    click.echo("\n".join(lines), color=colour)
 
 
 def styled(text: str, style: str, *, colour: bool) -> str:
@@ -82,10 +82,12 @@ def styled(text: str, style: str, *, colour: bool) -> str:
 
 
 def wants_colour() -> bool:
-    """Say whether standard output is a terminal whose user likes colour."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """Colour on a terminal, and where FORCE_COLOR asks; never against NO_COLOR (no-color.org)."""
+    if os.environ.get("NO_COLOR"):
         return False
-    return sys.stdout.isatty()
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
 def uptime(seconds: float | None) -> str:

@@ -39,7 +39,8 @@ class Canned:
 
 def sng(*args: str) -> Result:
     """Call ``sng`` in this process."""
-    return CliRunner().invoke(cli, args, prog_name="sng")
+    # Tests compare text, whatever the terminal of their user likes.
+    return CliRunner(env={"FORCE_COLOR": None}).invoke(cli, args, prog_name="sng")
 
 
 @contextlib.contextmanager

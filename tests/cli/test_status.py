@@ -196,8 +196,9 @@ def test_the_runtime_directory_comes_from_the_environment(monkeypatch: pytest.Mo
 
 
 def test_colour_is_for_terminals_whose_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not into pipes, not with NO_COLOR, not for TERM=dumb."""
+    """Not into pipes unless FORCE_COLOR says so, not with NO_COLOR, not for TERM=dumb."""
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert output.wants_colour()
@@ -209,6 +210,8 @@ def test_colour_is_for_terminals_whose_user_wants_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     assert not output.wants_colour()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert output.wants_colour()
 
 
 def test_a_coloured_table_keeps_its_columns(
@@ -216,7 +219,6 @@ def test_a_coloured_table_keeps_its_columns(
 ) -> None:
     """Colour surrounds the padded cell, so that it does not count as width."""
     monkeypatch.setattr(output, "wants_colour", lambda: True)
-    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
     output.print_table([("A", "B"), (output.Cell("x", "good"), "y"), ("long", "z")])
     assert capsys.readouterr().out == ("\x1b[2mA     B\x1b[0m\n\x1b[32mx   \x1b[0m  y\nlong  z\n")
 
