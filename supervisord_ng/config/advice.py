@@ -38,17 +38,18 @@ def _about_supervisor(
         notes.warning(supervisor.place(key), f"{supervisor.key(key)}: {text}")
 
     if not said.children:
-        warn("children", "nobody: nothing runs below this supervisor")
+        warn("children", "is empty: nothing runs below this supervisor")
     if said.shutdown != INFINITY:
         shown = quoted(str(SHUTDOWN.write(said.shutdown)))
-        text = "can kill children in the middle of their own stop; a supervisor should have"
-        warn("shutdown", f"{shown} {text} {quoted(INFINITY)}, each child has a shutdown of its own")
+        text = "may kill its children in the middle of their own stop"
+        hint = f"use {quoted(INFINITY)}: each child has a shutdown of its own"
+        warn("shutdown", f"{shown} {text} ({hint})")
     if supervisor.name == ROOT:
         _about_root(supervisor, notes)
     elif said.restart is Restart.TRANSIENT and said.auto_shutdown is AutoShutdown.NEVER:
         why = 'one that gives up ends with "shutdown", which is no crash'
         text = f'"transient" means that this supervisor stays down when it gives up: {why}'
-        warn("restart", f'{text} (restart = "permanent" passes it on)')
+        warn("restart", f'{text} (with restart = "permanent" it is restarted)')
 
 
 def _about_root(root: Section[raw.Supervisor], notes: Notes) -> None:
@@ -111,8 +112,8 @@ def unreachable(backoff: Backoff, intensity: int, period_ns: int) -> str | None:
     enough = quoted(format_duration(-(-span // SECOND) * SECOND))
     return (
         f"giving up takes {intensity + 1} crashes (intensity {intensity}) within {period}, but the "
-        f"{plural(intensity, 'wait')} between them, {row}{jitter}, add up to at least "
-        f"{format_duration(_rounded(span))}; at most {plural(fits, 'crash')} fit into {period} (to retry for "
+        f"{plural(intensity, 'wait')} between them, {row}{jitter}, make at least "
+        f"{format_duration(_rounded(span))}; in {period} there is room for {plural(fits, 'crash')} (to retry for "
         f'ever, write intensity = "infinity"; to give up, shorten the waits or set period = {enough})'
     )
 

@@ -29,6 +29,15 @@ class Sections:
         """All of them, supervisors first."""
         return [*self.supervisors.values(), *self.workers.values(), *self.remotes.values()]
 
+    def in_file_order(self) -> list[Section[Any]]:
+        """All of them, as they stand in the files."""
+
+        def position(section: Section[Any]) -> tuple[int, int]:
+            place = section.place()
+            return place.source.order, place.line or 0
+
+        return sorted(self.all(), key=position)
+
 
 _NAMES_SHOWN = 10
 
@@ -51,20 +60,16 @@ def arrange(sections: Sections, notes: Notes) -> Children:
 
 def _check_names(sections: Sections, notes: Notes) -> None:
     taken: dict[str, Section[Any]] = {}
-    for section in sections.all():
+    for section in sections.in_file_order():
         name, place = section.name, section.place()
         if not is_name(name):
-            notes.problem(
-                place, f"{section.key()}: cannot be named {show(name)}: must be {NAME_RULE}"
-            )
+            notes.problem(place, f"{section.key()}: cannot have this name: must be {NAME_RULE}")
         elif name == ROOT and section.scope != "supervisor":
-            text = (
-                f'cannot be named "{ROOT}": reserved for [supervisor.{ROOT}], the top of the tree'
-            )
+            text = f"cannot have this name: it is reserved for [supervisor.{ROOT}], the top of the tree"
             notes.problem(place, f"{section.key()}: {text}")
         elif name in taken:
             other = taken[name]
-            text = f"cannot be named {show(name)}: {other.key()} is ({other.place()})"
+            text = f"cannot have this name: {other.key()} has it ({other.place()})"
             notes.problem(place, f"{section.key()}: {text}; a name is used once in a node")
         taken.setdefault(name, section)
 
@@ -167,7 +172,7 @@ class _Arrangement:
             return
         for section in self.sections.all():
             name = section.name
-            if name == ROOT or name in self.parents or name in self.meant:
+            if name == ROOT or name in self.parents or name in self.meant or not is_name(name):
                 continue
             text = f"is in no supervisor's children (add {quoted(name)} to one)"
             self.notes.problem(section.place(), f"{section.key()}: cannot be placed: it {text}")

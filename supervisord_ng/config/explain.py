@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 SHOWN_MAX = 60  # characters of a value that a message repeats
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_CLOSE_ENOUGH = 0.6  # difflib's own default
+_CLOSE_ENOUGH = 0.65  # of difflib's ratio: two of three letters, so that "wbe" is near "web"
 
 
 class RefusedError(ValueError):
@@ -26,6 +26,7 @@ class RefusedError(ValueError):
         hint: what was probably meant, as a clause without brackets, or None.
         at: the place inside of the value, such as "[2]" or ".PORT", empty for the value itself.
         found: the value at that place; only there when `at` is.
+        more: what else is wrong with the same value, at other places.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class RefusedError(ValueError):
         self.hint = hint
         self.at = at
         self.found = found
+        self.more: tuple[RefusedError, ...] = ()
 
 
 def refusal(key: str, value: object, refused: RefusedError) -> str:
@@ -52,6 +54,8 @@ def with_hint(text: str, hint: str | None) -> str:
 
 def show(value: object) -> str:
     """A value as it would stand in a TOML file, shortened to what fits into a message."""
+    if isinstance(value, str) and len(value) > SHOWN_MAX:
+        return f"{quoted(value[:SHOWN_MAX])}..."
     text = _toml(value)
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."
 

@@ -179,8 +179,6 @@ def table_title(scope: str) -> str:
 def _elsewhere(scope: str, key: str) -> str | None:
     """The tables that do have this key."""
     homes = []
-    if not scope:
-        return None
     for table, struct in {**raw.SINGLE, **raw.NAMED}.items():
         keys = raw.keys_of(struct)
         if key in keys and table != scope:

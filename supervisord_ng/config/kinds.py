@@ -275,7 +275,17 @@ def array(item: Kind, noun: str) -> Kind:
     def parse(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise RefusedError(must, _as_array(value))
-        return tuple(_item(index, one) for index, one in enumerate(value))
+        parsed, wrong = [], []
+        for index, one in enumerate(value):
+            try:
+                parsed.append(item.parse(one))
+            except RefusedError as refused:
+                at = f"[{index}]"
+                wrong.append(RefusedError(refused.must, refused.hint, at=at, found=one))
+        if wrong:
+            wrong[0].more = tuple(wrong[1:])
+            raise wrong[0]
+        return tuple(parsed)
 
     def _as_array(value: object) -> str | None:
         try:
@@ -283,12 +293,6 @@ def array(item: Kind, noun: str) -> Kind:
         except RefusedError:
             return None
         return f"write [{show(value)}]"
-
-    def _item(index: int, one: object) -> Any:
-        try:
-            return item.parse(one)
-        except RefusedError as refused:
-            raise RefusedError(refused.must, refused.hint, at=f"[{index}]", found=one) from refused
 
     def write(value: tuple[Any, ...]) -> list[Any]:
         return [item.write(one) for one in value]

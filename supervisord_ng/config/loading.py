@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -115,9 +116,22 @@ def _read_file(shown: str, order: int, notes: Notes) -> tuple[Source, dict[str, 
 
 
 def _decoded(error: tomli.TOMLDecodeError) -> str:
-    """What is wrong and in which column, begun with a small letter as all messages are."""
-    message = error.msg[:1].lower() + error.msg[1:]
+    """What is wrong and in which column, in plainer words than the parser's where they are known."""
+    for theirs, ours in _PLAIN:
+        if found := theirs.fullmatch(error.msg):
+            message = found.expand(ours)
+            break
+    else:
+        message = error.msg[:1].lower() + error.msg[1:]
     return f"{message} (column {error.colno})"
+
+
+_PLAIN = (
+    (re.compile("Cannot overwrite a value"), "the key is there twice"),
+    (re.compile(r"Cannot declare \(.*\) twice"), "the table is there twice"),
+    (re.compile(r"Illegal character '\\n'"), "a string is not closed in its line"),
+    (re.compile("Invalid value"), "no value that TOML knows; strings stand in quotes"),
+)
 
 
 def _included(main: Source, data: dict[str, object], notes: Notes) -> list[str]:
@@ -137,8 +151,8 @@ def _included(main: Source, data: dict[str, object], notes: Notes) -> list[str]:
     for pattern in patterns:
         paths = sorted(glob.glob(os.path.join(glob.escape(directory), pattern)))
         if not paths and not glob.has_magic(pattern):
-            text = f"include: cannot find {show(pattern)}: no such file"
-            notes.problem(place, f"{text}: {os.path.join(directory, pattern)}")
+            text = f"cannot be {show(pattern)}: no such file: {os.path.join(directory, pattern)}"
+            notes.problem(place, f'include: {text} (only a pattern such as "*.toml" may find none)')
         for path in paths:
             if os.path.realpath(path) not in seen:
                 seen.add(os.path.realpath(path))

@@ -42,7 +42,8 @@ class Place:
         return Place(self.source, self.path + parts)
 
     def __str__(self) -> str:
-        return f"{self.source.shown}:{self.line}"
+        line = self.line
+        return self.source.shown if line is None else f"{self.source.shown}:{line}"
 
 
 class Notes:
@@ -57,8 +58,9 @@ class Notes:
         self._problems.append(_entry(place.source, place.line, message))
 
     def refused(self, place: Place, value: object, refused: RefusedError) -> None:
-        """Add a problem about the value of one key."""
-        self.problem(place, refusal(place.key, value, refused))
+        """Add the problems about the value of one key: one, or one for each wrong item of an array."""
+        for one in (refused, *refused.more):
+            self.problem(place, refusal(place.key, value, one))
 
     def problem_at(self, source: Source, line: int | None, message: str) -> None:
         """Add a problem of a file that has no keys, or is no TOML."""

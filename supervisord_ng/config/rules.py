@@ -13,6 +13,7 @@ from supervisord_ng.config.explain import any_of, quoted, show
 from supervisord_ng.config.places import Notes
 from supervisord_ng.config.tables import Section
 from supervisord_ng.config.units import format_duration
+from supervisord_ng.model.names import ROOT
 from supervisord_ng.model.spec import AutoShutdown, Restart, Strategy
 
 Child = raw.Worker | raw.Supervisor | raw.Remote
@@ -40,7 +41,7 @@ def check_supervisor(supervisor: Section[raw.Supervisor], notes: Notes) -> None:
 def check_significant(child: Section[Child], notes: Notes) -> None:
     """Find a significant child that will never end its supervisor, because it is always restarted."""
     said, table = child.said, child.table
-    if not said.significant or not table.is_sound("significant", "restart"):
+    if child.name == ROOT or not said.significant or not table.is_sound("significant", "restart"):
         return
     if said.restart is Restart.PERMANENT:
         text = 'cannot be true while restart is "permanent": a child that is always restarted'

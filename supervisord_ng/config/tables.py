@@ -191,7 +191,8 @@ class Section(Generic[T_co]):
         """A key of this section for a message, and that it comes from the defaults if it does."""
         text = dotted((self.scope, self.name, *path))
         place = self.place(*path)
-        return f"{text} (from [{dotted(place.path[:2])}])" if place.path[0] == "defaults" else text
+        is_default = place.path[:1] == ("defaults",)
+        return f"{text} (from [{dotted(place.path[:2])}])" if is_default else text
 
     def place(self, *path: str) -> Place:
         """Where a key of this section stands, wherever that is."""

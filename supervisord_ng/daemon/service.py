@@ -267,6 +267,9 @@ class Daemon:
             self._log.info(f"{path}: {describe(event)}", event_name=event.event.value)
 
     def _with_runtime(self, row: Row) -> Row:
+        if row.path == self.shell.state.root:
+            age_ns = clock.monotonic_ns() - self.started_ns
+            return replace(row, uptime_s=age_ns / limits.SECOND if row.ready else None)
         if row.kind != "worker":
             return row
         return replace(

@@ -26,10 +26,11 @@ _MOODS: dict[EventName, Mood] = {
 }
 
 _REASONS = {
-    "heartbeat_timeout": "it hung: no heartbeat",
+    "heartbeat_timeout": "it hung, no heartbeat in time",
     "liveness": "its liveness probe failed",
     "noconnection": "its node is unreachable",
     "reached_max_restart_intensity": "too many restarts",
+    "shutdown": "shut down",
 }
 
 
@@ -49,7 +50,7 @@ def explain(reason: str | None) -> str:
     if reason is None:
         return "for no known reason"
     if reason in _REASONS:
-        return f"{_REASONS[reason]} ({reason})"
+        return _REASONS[reason]
     kind, _, detail = reason.partition(":")
     if kind == "exit":
         return f"exited with status {detail}"
@@ -75,7 +76,14 @@ def _ready(_: Event) -> str:
 
 
 def _start_failed(event: Event) -> str:
-    return f"CANNOT START: {explain(event.reason)}"
+    kind, _, why = (event.reason or "unknown").partition(":")
+    if kind != "start_failed":
+        return f"CANNOT START: {explain(event.reason)}"
+    if why == "timeout":
+        return "CANNOT START: not ready in time (start_failed:timeout)"
+    if why.partition(":")[0] in ("exit", "signal"):
+        return f"CANNOT START: {explain(why)} before it was ready"
+    return f"CANNOT START: {why}"
 
 
 def _stopping(event: Event) -> str:
@@ -105,7 +113,7 @@ def _started(event: Event) -> str:
 
 def _exited(event: Event) -> str:
     if event.kind == "supervisor":
-        return f"supervisor has ended: {explain(event.reason)}"
+        return f"has ended: {explain(event.reason)}"
     return f"{explain(event.reason)}, as it may; it stays down"
 
 
