@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -51,8 +52,12 @@ def test_configurations_are_right(tmp_path: Path) -> None:
             tree.write_text(block, encoding="utf-8")
             trees.append(tree)
 
+    # An ordinary user has runtime directories only where somebody made them.
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
     for tree in trees:
         command = [sys.executable, "-m", "supervisord_ng.cli.main", "check", str(tree)]
-        check = subprocess.run(command, capture_output=True, text=True, check=False)
+        check = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment
+        )
 
         assert (0, "") == (check.returncode, check.stderr), f"{tree}\n{check.stdout}"
