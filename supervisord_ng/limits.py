@@ -93,6 +93,7 @@ HEARTBEAT_RECONNECT_MAX_MS = 1_000  # ... then ever later up to this; well below
 HEARTBEAT_NUMBER_DIGITS_MAX = 20  # of a decimal on the wire: 64 bits
 CRASH_TYPE_MAX = 256  # name of an exception's class
 CRASH_MESSAGE_MAX = 8 * KIB  # str() of an exception
+HEARTBEAT_INTERVAL_MAX_NS = 24 * 3600 * SECOND  # what a worker takes from a daemon; fits zmq_poll's C int of ms
 WORKER_FLUSH_NS = 500 * MS  # how long the end of a worker may wait for its last words to be taken
 STACK_FRAMES_MAX = 100  # of one thread in a dump, the innermost ones
 NOTIFY_BATCH = 64  # datagrams read in one turn of the loop
@@ -142,4 +143,5 @@ assert LOG_READ_BYTES <= LOG_TURN_BYTES
 assert TRACEBACK_MAX <= HEARTBEAT_MESSAGE_MAX and STACKS_MAX <= HEARTBEAT_MESSAGE_MAX
 assert 2 * (TRACEBACK_MAX + CRASH_MESSAGE_MAX + CRASH_TYPE_MAX) < HEARTBEAT_MESSAGE_MAX, "JSON doubles quotes"
 assert HEARTBEAT_RECONNECT_MAX_MS * MS < HEARTBEAT_TIMEOUT_DEFAULT_NS, "an adopted worker must not seem hung"
+assert HEARTBEAT_INTERVAL_MAX_NS // MS < 2**31
 assert STORE_BATCH_MAX <= REPORTS_WAITING_MAX

@@ -12,6 +12,7 @@ operations on a dict are atomic, and that is enough for "the latest of each kind
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -71,6 +72,7 @@ class Heart:
         self._progress = progress
         self._on_stop = on_stop
         self._interval_ns = limits.HEARTBEAT_INTERVAL_DEFAULT_NS  # until the daemon's welcome
+        self._connected = False
         self._sequence = 0
         self._beaten_ns: int | None = None  # None: the next beat is due now
         self._end_by_ns: int | None = None  # None: there is no end in sight
@@ -82,10 +84,14 @@ class Heart:
         try:
             self._socket, self._connections = _connect(self._context, endpoint)
         except zmq.ZMQError:
-            self._close(linger_ms=0)
+            self._context.destroy(linger=0)
             raise
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
+
+    def __del__(self) -> None:
+        # Not earlier: until then another thread may still have something to say.
+        os.close(self._wake)
 
     def say_ready(self) -> None:
         """Tell the daemon, now or as soon as it listens, that the worker is ready."""
@@ -118,18 +124,20 @@ class Heart:
         poller.register(self._connections, zmq.POLLIN)
         poller.register(self._wake, zmq.POLLIN)
         while not self._is_over():
-            poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if self._owed else 0))
+            willing = zmq.POLLOUT if self._owed and self._connected else 0
+            poller.register(self._socket, zmq.POLLIN | willing)
             happened = dict(poller.poll(self._sleep_ms()))
             if self._wake in happened:
                 os.eventfd_read(self._wake)
             if self._connections in happened:
-                self._greet()
+                self._follow_connection()
             if happened.get(self._socket, 0) & zmq.POLLIN:
                 self._listen()
-            self._pay()
-            self._beat()
+            if self._connected:
+                self._pay()
+                self._beat()
         self._send(Stopping())
-        self._close(limits.WORKER_FLUSH_NS // limits.MS)
+        self._context.destroy(linger=limits.WORKER_FLUSH_NS // limits.MS)
 
     def _is_over(self) -> bool:
         if self._end_by_ns is None:
@@ -141,7 +149,7 @@ class Heart:
     def _sleep_ms(self) -> int | None:
         """How long nothing is due, None: for ever. Rounded up, not to wake early and again."""
         due = [self._end_by_ns] if self._end_by_ns is not None else []
-        if self._interval_ns:
+        if self._interval_ns and self._connected:
             due.append((self._beaten_ns or 0) + self._interval_ns)
         if not due:
             return None
@@ -157,12 +165,20 @@ class Heart:
         self._sequence += 1
         self._send(Beat(self._sequence, self._progress()))
 
-    def _greet(self) -> None:
-        """A connection has come up, maybe to a new daemon: introduce the worker to it."""
-        self._connections.recv_multipart()
-        for kind, message in list(self._lasting.items()):
-            self._owed.setdefault(kind, message)
-        self._beaten_ns = None
+    def _follow_connection(self) -> None:
+        """Note whether somebody listens; to whoever does since now, introduce the worker."""
+        while True:
+            try:
+                event, _ = self._connections.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            # zmq_socket_monitor(3): 16 bits of event, 32 bits of value, in the host's byte order.
+            number = int.from_bytes(event[:2], sys.byteorder)
+            self._connected = number == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if self._connected:
+                for kind, message in list(self._lasting.items()):
+                    self._owed.setdefault(kind, message)
+                self._beaten_ns = None
 
     def _pay(self) -> None:
         """Send what is owed, as far as it is taken."""
@@ -192,22 +208,20 @@ class Heart:
                 continue  # the protocol's rule for both ends; a worker has nobody to tell it to
             match message:
                 case Welcome(interval_ms):
-                    self._interval_ns = interval_ms * limits.MS
+                    self._interval_ns = min(
+                        interval_ms * limits.MS, limits.HEARTBEAT_INTERVAL_MAX_NS
+                    )
                 case Stop():
                     self._on_stop()
                 case Dump():
                     more = "" if self.more_stacks is None else self.more_stacks()
                     self._owed[Stacks] = Stacks(stacks.collect() + more)
 
-    def _close(self, linger_ms: int) -> None:
-        self._context.destroy(linger=linger_ms)
-        os.close(self._wake)
-
 
 def _connect(
     context: zmq.Context[Any], endpoint: str
 ) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-    """Open the DEALER, and the socket that tells when a connection of it has come up."""
+    """Open the DEALER, and the socket that tells when its connection comes up and breaks."""
     dealer = context.socket(zmq.DEALER)
     # Without it messages would queue for a daemon that is away; with it a send fails,
     # zmq_setsockopt(3).
@@ -216,6 +230,6 @@ def _connect(
     dealer.maxmsgsize = limits.HEARTBEAT_MESSAGE_MAX
     dealer.reconnect_ivl = limits.HEARTBEAT_RECONNECT_MS
     dealer.reconnect_ivl_max = limits.HEARTBEAT_RECONNECT_MAX_MS
-    connections = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    connections = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
     dealer.connect(endpoint)
     return dealer, connections

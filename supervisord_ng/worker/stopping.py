@@ -47,6 +47,9 @@ class TermHandler:
     Where nobody watches the event, SIGTERM does only what it did before: by default it ends the
     process. So a worker that knows nothing of stopping is not made deaf.
 
+    CPython may notice a signal late that comes just before a blocking call; the supervisor's `stop`
+    frame comes beside its SIGTERM and ends the wait all the same.
+
     Outside of the main thread no handler can be set (signal(3)); then only the supervisor's
     `stop` counts.
     """
