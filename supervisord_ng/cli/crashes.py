@@ -68,7 +68,7 @@ def list_reports(
 ) -> None:
     """List crash reports, newest first.
 
-    On a terminal the latest 20 unless -n says otherwise; with --json all that are kept, whole.
+    The latest 20 unless -n says otherwise; with --json all that are kept, whole.
     """
     from supervisord_ng.reports.render import list_lines
 
