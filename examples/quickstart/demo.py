@@ -53,7 +53,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     places = prepare(os.path.abspath(arguments.dir))
-    say("This tree runs here until Ctrl-C: " + shown(TREE))
+    until = f"for {arguments.seconds:g} seconds" if arguments.seconds else "until Ctrl-C"
+    say(f"{shown(TREE)} runs here {until}.")
     say("Meanwhile, in a second terminal:")
     say(f"    {shown(sng())} --runtime-dir {shown(places.runtime)} status")
     say("")
