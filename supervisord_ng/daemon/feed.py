@@ -66,11 +66,11 @@ class Feed:
         changed.set()
 
     async def stream(self, since: int | None, *, follow: bool) -> AsyncIterator[Event]:
-        """Every kept event after number `since` (None: all), then, with `follow`, what comes.
+        """Every kept event after number `since`, then, with `follow`, what comes.
 
-        A follower that is slower than the bound on kept events misses some; the numbers show it.
+        Without `since`: all that are kept, but only new ones for a follower, as tail -f has it. A follower that is slower than the bound on kept events misses some; the numbers show it.
         """
-        seen = 0 if since is None else since
+        seen = since if since is not None else self._last if follow else 0
         while True:
             changed = self._changed
             for event in [kept for kept in self._events if kept.seq > seen]:
