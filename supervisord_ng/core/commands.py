@@ -65,7 +65,7 @@ def _start_child(turn: Turn, path: str, call: Call) -> None:
     supervisor = turn.supervisor(path)
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
     known = supervisor.children.get(call.name)
-    if known is not None and known.standing is Standing.UP:
+    if known is not None and _is_running(known):
         _answer(turn, call, "already_started", child=known)
         return
     if known is not None:
@@ -133,13 +133,18 @@ def _static_child(turn: Turn, path: str, call: Call) -> ChildState | None:
         _answer(turn, call, "simple_one_for_one")
     elif child is None:
         _answer(turn, call, "not_found")
-    elif child.standing is Standing.UP:
+    elif _is_running(child):
         _answer(turn, call, "running", child=child)
     elif child.standing is Standing.RESTARTING and not call.now:
         _answer(turn, call, "restarting")
     else:
         return child
     return None
+
+
+def _is_running(child: ChildState) -> bool:
+    """Held for running, or on its way up while a call interrupts its slow start."""
+    return child.standing is Standing.UP or child.phase is not Phase.DOWN
 
 
 def which_children(supervisor: SupervisorState) -> tuple[ChildInfo, ...]:
@@ -156,13 +161,20 @@ def which_children(supervisor: SupervisorState) -> tuple[ChildInfo, ...]:
 
 
 def count_children(supervisor: SupervisorState) -> Counts:
-    """supervisor(3), count_children/1. Active is who is held for running and really is alive."""
+    """supervisor(3), count_children/1. Active is who is held for running and really is alive.
+
+    Of simple_one_for_one it is who is held for running; supervisor.erl does not look there.
+    """
     children = supervisor.children.values()
     supervisors = sum(1 for child in children if life.kind_of(child) == "supervisor")
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
     return Counts(
         specs=1 if simple else len(children),
-        active=sum(1 for c in children if c.standing is Standing.UP and c.phase is not Phase.DOWN),
+        active=sum(
+            1
+            for c in children
+            if c.standing is Standing.UP and (simple or c.phase is not Phase.DOWN)
+        ),
         supervisors=supervisors,
         workers=len(children) - supervisors,
     )

@@ -270,7 +270,7 @@ def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
 def _call_failed(turn: Turn, path: str, child: ChildState, plan: Plan, reason: ExitReason) -> None:
     """What an operator starts and fails makes no report and is not retried. supervisor(3), start_child/2."""
     assert plan.call is not None
-    turn.update(path, plan=None)
+    turn.update(path, plan=plan.resume)
     plans.reply(turn, plan, "start_failed", reason)
     if plan.call.op == "start_child":
         turn.remove_child(child.path)

@@ -27,6 +27,7 @@ from supervisord_ng.core.state import (
     Outcome,
     ParentStop,
     Phase,
+    Plan,
     Purpose,
     Retry,
     Standing,
@@ -156,8 +157,17 @@ def _child_started(turn: Turn, outcome: ChildStarted) -> None:
     else:
         turn.put_child(replace(child, standing=Standing.DOWN, offender=None, idle=Idle.EXITED))
     plan = supervisor.plan
-    if plan is not None and plan.start_at < len(plan.start) and plan.stop_at == len(plan.stop):
-        turn.update(outcome.path, plan=replace(plan, start_at=plan.start_at + 1))
+    assert plan is not None, "a child starts only by a plan"
+    turn.update(outcome.path, plan=_without(plan, outcome.name))
+
+
+def _without(plan: Plan, name: str) -> Plan:
+    """The plan after the start of `name`, also where a call has interrupted it."""
+    if plan.start_at < len(plan.start) and plan.start[plan.start_at] == name:
+        return replace(plan, start_at=plan.start_at + 1)
+    if plan.resume is not None:
+        return replace(plan, resume=_without(plan.resume, name))
+    return plan
 
 
 def _child_start_failed(turn: Turn, outcome: ChildStartFailed) -> None:
@@ -178,9 +188,15 @@ def _child_start_failed(turn: Turn, outcome: ChildStartFailed) -> None:
 
 
 def _child_gone(turn: Turn, outcome: ChildGone) -> None:
-    """An end that was asked for belongs to the plan that waits for it; any other is a message."""
+    """An end that was asked for belongs to the plan that waits for it; any other is a message.
+
+    A stop that met the child dead in this very step has dealt with its end already.
+    """
     supervisor = turn.supervisor(outcome.path)
-    if not supervisor.children[outcome.name].asked:
+    child = supervisor.children.get(outcome.name)
+    if child is None or child.incarnation != outcome.incarnation:
+        return
+    if child.standing is Standing.UP and not child.asked:
         message = ChildEnded(outcome.name, outcome.incarnation, outcome.reason)
         turn.update(outcome.path, mailbox=(*supervisor.mailbox, message))
 

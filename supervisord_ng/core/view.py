@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from supervisord_ng.core import child as life
 from supervisord_ng.core.intensity import in_window
 from supervisord_ng.core.plans import is_autostarted
+from supervisord_ng.core.restarts import is_restarted
 from supervisord_ng.core.state import (
     ChildState,
     Idle,
@@ -107,8 +108,9 @@ def child_state(above: SupervisorState, child: ChildState) -> State:
         return _ALIVE[child.phase]
     if child.standing is Standing.RESTARTING:
         return State.BACKOFF if child.deadline is not None else State.RESTARTING
-    if child.standing is Standing.UP:
-        return State.RESTARTING  # dead, and its supervisor is busy with its siblings
+    if child.standing is Standing.UP:  # dead, and its supervisor is busy with others
+        assert child.last_exit is not None
+        return State.RESTARTING if is_restarted(child, child.last_exit) else State.EXITED
     if above.plan is not None and _is_to_be_started(above.plan, child.name):
         return State.WAITING
     if not above.alive and child.idle is Idle.WAITING:

@@ -68,7 +68,8 @@ class Feed:
     async def stream(self, since: int | None, *, follow: bool) -> AsyncIterator[Event]:
         """Every kept event after number `since`, then, with `follow`, what comes.
 
-        Without `since`: all that are kept, but only new ones for a follower, as tail -f has it. A follower that is slower than the bound on kept events misses some; the numbers show it.
+        Without `since`: all that are kept, but only new ones for a follower, as tail -f has it.
+        A follower that is slower than the bound on kept events misses some; the numbers show it.
         """
         seen = since if since is not None else self._last if follow else 0
         while True:
