@@ -14,7 +14,7 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 BANNED_IN_CORE = {"breakpoint", "eval", "exec", "input", "open", "print"}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError")
-OF_ONE_MACHINE = re.compile(r"/(work|root|home)/\w|/opt/pypi")
+OF_ONE_MACHINE = re.compile(r"/work/\w|/root/\.|/opt/pypi")
 
 PROGRAMS = [
     path
