@@ -13,7 +13,6 @@ from supervisord_ng.core.state import (
     Idle,
     NodeState,
     Phase,
-    Plan,
     Purpose,
     Standing,
     SupervisorState,
@@ -111,15 +110,24 @@ def child_state(above: SupervisorState, child: ChildState) -> State:
     if child.standing is Standing.UP:  # dead, and its supervisor is busy with others
         assert child.last_exit is not None
         return State.RESTARTING if is_restarted(child, child.last_exit) else State.EXITED
-    if above.plan is not None and _is_to_be_started(above.plan, child.name):
-        return State.WAITING
-    if not above.alive and child.idle is Idle.WAITING:
+    if child.idle is Idle.WAITING and not _is_to_be_started(above, child.name):
         return State.STOPPED
     return State(child.idle.value)
 
 
-def _is_to_be_started(plan: Plan, name: str) -> bool:
-    return name in plan.start[plan.start_at :] and plan.purpose is not Purpose.EXIT
+def _is_to_be_started(above: SupervisorState, name: str) -> bool:
+    """Whether the supervisor will come to this child: its plan says so, or a retry will.
+
+    Nothing will when an operator has stopped the one whose retry it waited for (otp: it stays undefined).
+    """
+    plan = above.plan
+    while plan is not None:
+        if plan.purpose is Purpose.EXIT:
+            return False
+        if name in plan.start[plan.start_at :]:
+            return True
+        plan = plan.resume
+    return any(sibling.standing is Standing.RESTARTING for sibling in above.children.values())
 
 
 def _of_supervisor(row: Row, supervisor: SupervisorState, now: int) -> Row:
