@@ -12,7 +12,9 @@ KIB = 1024
 MIB = 1024 * 1024
 
 # --- defaults of the configuration (shared with the reference documentation) -------------------------------
-INTENSITY_DEFAULT = 5  # restarts per period; systemd's start limit (OTP's 1 in 5 s is for threads of a VM)
+INTENSITY_DEFAULT = (
+    5  # restarts per period; systemd's start limit (OTP's 1 in 5 s is for threads of a VM)
+)
 PERIOD_DEFAULT_NS = 10 * SECOND  # systemd's StartLimitIntervalSec
 SHUTDOWN_WORKER_DEFAULT_NS = 5 * SECOND  # OTP's 5000 ms for type worker
 READY_TIMEOUT_DEFAULT_NS = 30 * SECOND  # OTP would wait for ever
@@ -50,7 +52,9 @@ REPORTS_COUNT_MAX = 10_000_000  # crash reports kept; some ten gigabytes
 REPORT_LOG_LINES_MAX = 1_000  # last lines of a log in a report
 
 # --- the core ----------------------------------------------------------------------------------------------
-CASCADE_MAX = 1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
+CASCADE_MAX = (
+    1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
+)
 RESTARTS_KEPT_MAX = 1_000  # times kept for `status` where the intensity is unlimited
 GIVE_UPS_KEPT = 20  # reasons kept for the daemon's last words; the store has them all
 KILL_RESEND_NS = 5 * SECOND  # a worker survives SIGKILL only in state D: say so and signal again
@@ -60,40 +64,58 @@ STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 # --- the runtime -------------------------------------------------------------------------------------------
 SHELL_TURN_EVENTS = 64  # events in one turn of the loop, so that a crash loop starves nobody
 CRASH_FRAME_WAIT_NS = 100 * MS  # how long a report waits for a traceback that may be on its way
-EVENT_LOOP_LAG_NS = 200 * MS  # a wake-up later than this is our own lag and is taken off heartbeat deadlines
+EVENT_LOOP_LAG_NS = (
+    200 * MS
+)  # a wake-up later than this is our own lag and is taken off heartbeat deadlines
 GONE_CHECK_NS = 20 * MS  # first re-check whether a process group is empty, when no SIGCHLD can tell
 GONE_CHECK_MAX_NS = 1 * SECOND  # the re-checks double up to this
-REAP_TURN_MAX = 1_000  # dead processes collected in one turn of the loop, so that a fork storm starves nobody
+REAP_TURN_MAX = (
+    1_000  # dead processes collected in one turn of the loop, so that a fork storm starves nobody
+)
 SCRIPT_LINE_MAX = 256  # of a script's first line, execve(2) reads no more
 PID_FILE_MAX = 32  # bytes of a lock file worth reading: one number
 SOCKET_PATH_MAX = 107  # sockaddr_un.sun_path, unix(7)
 PIPE_BYTES = 1 * MIB  # fcntl(2) F_SETPIPE_SZ: the most an ordinary user may ask for
 LOG_READ_BYTES = 256 * KIB  # one read from a worker's pipe
-LOG_TURN_BYTES = 1 * MIB  # read from one worker in one turn of the loop, so that a flood starves nobody
+LOG_TURN_BYTES = (
+    1 * MIB
+)  # read from one worker in one turn of the loop, so that a flood starves nobody
 LOG_TAIL_BYTES = 64 * KIB  # read backwards from the end of a log for a report
 LOG_LINE_MAX = 16 * KIB  # a longer line is split and marked, where lines matter
 LOG_BACKUPS_MAX = 1_000
-LOG_SEEK_TRIES = 10  # to find the last lines of a log that rotates at the same moment, then nearly the last do
+LOG_SEEK_TRIES = (
+    10  # to find the last lines of a log that rotates at the same moment, then nearly the last do
+)
 LOG_POLL_S = 0.2  # between two looks at followed logs where inotify(7) is not to be had
 
 # --- the worker protocol -----------------------------------------------------------------------------------
 HEARTBEAT_BATCH = 256  # messages drained in one turn of the loop
-HEARTBEAT_MESSAGE_MAX = 256 * KIB  # one frame (ZMQ_MAXMSGSIZE); stacks of many threads are the largest
-HEARTBEAT_HWM = 10  # beats queued in the worker while the daemon is away; older ones say nothing new
+HEARTBEAT_MESSAGE_MAX = (
+    256 * KIB
+)  # one frame (ZMQ_MAXMSGSIZE); stacks of many threads are the largest
+HEARTBEAT_HWM = (
+    10  # beats queued in the worker while the daemon is away; older ones say nothing new
+)
 NOTIFY_DATAGRAM_MAX = 64 * KIB  # systemd reads at most a page; be generous, stay bounded
 TRACEBACK_MAX = 64 * KIB  # of a crash frame kept in a report
 STACKS_MAX = 128 * KIB  # of a dump kept in a report
 TOKEN_BYTES = 16  # of randomness in $SNG_TOKEN
-HEARTBEAT_DRAIN_MAX = 16_384  # messages drained at once before anybody is judged; each peer gets its turn
+HEARTBEAT_DRAIN_MAX = (
+    16_384  # messages drained at once before anybody is judged; each peer gets its turn
+)
 HEARTBEAT_FRAMES_MAX = 8  # frames of one message; the protocol needs five
-HEARTBEAT_RECEIVE_HWM = 100  # messages that one connection may have waiting in the daemon (ZMQ_RCVHWM)
+HEARTBEAT_RECEIVE_HWM = (
+    100  # messages that one connection may have waiting in the daemon (ZMQ_RCVHWM)
+)
 HEARTBEAT_HANDSHAKE_MS = 5_000  # a connection that says nothing is dropped (ZMQ_HANDSHAKE_IVL)
 HEARTBEAT_RECONNECT_MS = 100  # the SDK tries to reach an absent daemon, first after this time ...
 HEARTBEAT_RECONNECT_MAX_MS = 1_000  # ... then ever later up to this; well below the default timeout
 HEARTBEAT_NUMBER_DIGITS_MAX = 20  # of a decimal on the wire: 64 bits
 CRASH_TYPE_MAX = 256  # name of an exception's class
 CRASH_MESSAGE_MAX = 8 * KIB  # str() of an exception
-HEARTBEAT_INTERVAL_MAX_NS = 24 * 3600 * SECOND  # what a worker takes from a daemon; fits zmq_poll's C int of ms
+HEARTBEAT_INTERVAL_MAX_NS = (
+    24 * 3600 * SECOND
+)  # what a worker takes from a daemon; fits zmq_poll's C int of ms
 WORKER_FLUSH_NS = 500 * MS  # how long the end of a worker may wait for its last words to be taken
 STACK_FRAMES_MAX = 100  # of one thread in a dump, the innermost ones
 NOTIFY_BATCH = 64  # datagrams read in one turn of the loop
@@ -101,14 +123,22 @@ NOTIFY_FDS_MAX = 253  # descriptors in one datagram; the kernel's SCM_MAX_FD, un
 ANCESTORS_MAX = 64  # parents walked up from a process to the worker that it belongs to
 
 # --- reports -----------------------------------------------------------------------------------------------
-REPORTS_WAITING_MAX = 10_000  # reports in memory while the disk does not take them; more are counted and dropped
+REPORTS_WAITING_MAX = (
+    10_000  # reports in memory while the disk does not take them; more are counted and dropped
+)
 STORE_BATCH_MAX = 500  # reports in one transaction (group commit)
 STORE_BUSY_TIMEOUT_S = 5.0  # another process holds the SQLite lock
 STORE_RETRY_S = 0.2  # first wait after the disk refused a batch; doubles
 STORE_RETRY_MAX_S = 10.0  # ... up to this
-STORE_PRUNE_INTERVAL_S = 3600.0  # reports that are older than `keep` go at the latest this much later
-STORE_ASIDE_MAX = 10  # corrupt stores kept beside the good one; they are never deleted, so stop making more
-REPORTS_WAITING_BYTES_MAX = 64 * MIB  # the same bound in bytes: a report with stacks is 100 times a plain one
+STORE_PRUNE_INTERVAL_S = (
+    3600.0  # reports that are older than `keep` go at the latest this much later
+)
+STORE_ASIDE_MAX = (
+    10  # corrupt stores kept beside the good one; they are never deleted, so stop making more
+)
+REPORTS_WAITING_BYTES_MAX = (
+    64 * MIB
+)  # the same bound in bytes: a report with stacks is 100 times a plain one
 REPORT_CANDIDATES_MAX = 5  # ids listed when the beginning or end of one fits several reports
 EVENTS_KEPT = 10_000  # decisions kept in memory for `sng events`
 
@@ -119,14 +149,20 @@ STORE_CLOSE_TIMEOUT_S = 5.0  # how long the end of the daemon waits for the disk
 # --- control -----------------------------------------------------------------------------------------------
 CONTROL_LINE_MAX = 1 * MIB  # one request
 CONTROL_CLIENTS_MAX = 128  # connections at a time
-CONTROL_STREAM_BACKLOG_MAX = 4 * MIB  # bytes a slow reader of a stream may lag behind, then it is cut off
+CONTROL_STREAM_BACKLOG_MAX = (
+    4 * MIB
+)  # bytes a slow reader of a stream may lag behind, then it is cut off
 CONTROL_CONNECT_TIMEOUT_S = 5.0
 CONTROL_REPLY_TIMEOUT_S = 10.0  # for verbs that only read
-CONTROL_REQUESTS_KEPT = 1_000  # answers remembered, so that a repeated request id is answered, not done again
+CONTROL_REQUESTS_KEPT = (
+    1_000  # answers remembered, so that a repeated request id is answered, not done again
+)
 CONTROL_ID_MAX = 128  # characters of a request id
 CONTROL_IN_FLIGHT_MAX = 64  # requests and streams of one connection at a time
 CONTROL_ANSWERS_BYTES_MAX = 16 * MIB  # of the answers remembered, all together
-CONTROL_STREAM_TURN = 100  # items sent in one turn of the loop, so that a long history starves nobody
+CONTROL_STREAM_TURN = (
+    100  # items sent in one turn of the loop, so that a long history starves nobody
+)
 CONTROL_STALL_S = 10.0  # a reader this long behind by CONTROL_STREAM_BACKLOG_MAX is cut off
 CONTROL_CLOSE_S = 1.0  # for the last answers to reach their readers when the daemon ends
 REJECTED_LOG_INTERVAL_NS = 10 * SECOND  # at most one log line about rubbish in this time
@@ -137,11 +173,17 @@ CRASHES_SHOWN_DEFAULT = 20  # lines of `sng crashes` without -n: a screen
 
 assert BACKOFF_INITIAL_DEFAULT_NS <= BACKOFF_MAX_DEFAULT_NS
 assert HEARTBEAT_INTERVAL_DEFAULT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS
-assert DUMP_WAIT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS, "collecting stacks must not take longer than finding the hang"
+assert DUMP_WAIT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
+    "collecting stacks must not take longer than finding the hang"
+)
 assert GONE_CHECK_NS < GONE_CHECK_MAX_NS < SHUTDOWN_WORKER_DEFAULT_NS
 assert LOG_READ_BYTES <= LOG_TURN_BYTES
 assert TRACEBACK_MAX <= HEARTBEAT_MESSAGE_MAX and STACKS_MAX <= HEARTBEAT_MESSAGE_MAX
-assert 2 * (TRACEBACK_MAX + CRASH_MESSAGE_MAX + CRASH_TYPE_MAX) < HEARTBEAT_MESSAGE_MAX, "JSON doubles quotes"
-assert HEARTBEAT_RECONNECT_MAX_MS * MS < HEARTBEAT_TIMEOUT_DEFAULT_NS, "an adopted worker must not seem hung"
+assert 2 * (TRACEBACK_MAX + CRASH_MESSAGE_MAX + CRASH_TYPE_MAX) < HEARTBEAT_MESSAGE_MAX, (
+    "JSON doubles quotes"
+)
+assert HEARTBEAT_RECONNECT_MAX_MS * MS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
+    "an adopted worker must not seem hung"
+)
 assert HEARTBEAT_INTERVAL_MAX_NS // MS < 2**31
 assert STORE_BATCH_MAX <= REPORTS_WAITING_MAX

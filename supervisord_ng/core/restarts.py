@@ -245,15 +245,23 @@ def report_start_error(
 
 
 def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
-    """Keep the failed child for another attempt, behind everything that has arrived meanwhile."""
+    """Keep the failed child for another attempt: at once, behind what has arrived, or after its back-off.
+
+    OTP counts an attempt when it is made, which without a back-off is now. One that waits is counted before
+    it waits, so that a supervisor that is to give up does not first wait for nothing.
+    """
     backoff = _backoff(child)
     delay = delay_ns(backoff, child.tries, turn.chance()) if backoff is not None else 0
+    if delay and not _count_restart(turn, path):
+        _give_up(turn, path, child, offender=child.offender, retrying=True)
+        return
     turn.put_child(
         replace(
             child,
             standing=Standing.RESTARTING,
             tries=child.tries + 1,
             deadline=turn.now + delay if delay else None,
+            counted=delay > 0,
             idle=Idle.WAITING,
         )
     )

@@ -26,7 +26,7 @@ _MOODS: dict[EventName, Mood] = {
 }
 
 _REASONS = {
-    "heartbeat_timeout": "it hung, no heartbeat in time",
+    "heartbeat_timeout": "it hung, no heartbeat or no progress in time",
     "liveness": "its liveness probe failed",
     "noconnection": "its node is unreachable",
     "reached_max_restart_intensity": "too many restarts",
