@@ -111,10 +111,10 @@ def unreachable(backoff: Backoff, intensity: int, period_ns: int) -> str | None:
     period = format_duration(period_ns)
     enough = quoted(format_duration(-(-span // SECOND) * SECOND))
     return (
-        f"giving up takes {intensity + 1} crashes (intensity {intensity}) within {period}, but the "
-        f"{plural(intensity, 'wait')} between them, {row}{jitter}, make at least "
-        f"{format_duration(_rounded(span))}; in {period} there is room for {plural(fits, 'crash')} (to retry for "
-        f'ever, write intensity = "infinity"; to give up, shorten the waits or set period = {enough})'
+        f"giving up takes {intensity + 1} crashes (intensity {intensity}) within {period}, but the waits "
+        f"between them ({row}{jitter}) take at least {format_duration(_rounded(span))}; in {period} there is "
+        f'room for {plural(fits, "crash")} (to retry for ever, write intensity = "infinity"; to give up, '
+        f"shorten the waits or set period = {enough})"
     )
 
 

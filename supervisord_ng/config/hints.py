@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from supervisord_ng.config import raw
-from supervisord_ng.config.explain import did_you_mean, dotted, normal, quoted
+from supervisord_ng.config.explain import any_of, did_you_mean, normal, quoted
 from supervisord_ng.config.kinds import SubTable
 
 _COMMAND = 'did you mean "command"?'
@@ -35,7 +35,10 @@ _SUPERVISOR_TABLE = "did you mean [supervisor.NAME]?"
 
 def _table(*rows: tuple[str, str]) -> Mapping[str, str]:
     """Rows of (words separated by blanks, hint)."""
-    return {normal(word): hint for words, hint in rows for word in words.split()}
+    explained = [(normal(word), hint) for words, hint in rows for word in words.split()]
+    table = dict(explained)
+    assert len(table) == len(explained), "a word is explained twice"
+    return table
 
 
 _FOREIGN: Mapping[str, Mapping[str, str]] = {
@@ -44,34 +47,37 @@ _FOREIGN: Mapping[str, Mapping[str, str]] = {
         ("numprocs numprocesses replicas count scale processes num_instances", _INSTANCES),
         ("cwd dir chdir working_dir working_directory workdir", _DIRECTORY),
         ("env environ envs vars variables", _ENVIRONMENT),
-        ("env_file envfile dotenv", 'did you mean "environment_file"?'),
+        ("env_file dotenv", 'did you mean "environment_file"?'),
         (
             "inherit_env copy_env copy_path pass_environment pass_env keep_env clear_env",
             'did you mean "inherit_environment"?',
         ),
         ("autorestart restart_policy restart_type respawn restart_mode", _RESTART),
-        ("enable enabled auto_start start_on_boot", 'did you mean "autostart"?'),
+        ("enable enabled start_on_boot", 'did you mean "autostart"?'),
         ("uid username run_as run_as_user", 'did you mean "user"?'),
         ("gid groupname", 'did you mean "group"?'),
         ("supplementary_groups extra_groups", 'did you mean "groups"?'),
         (
-            "stopwaitsecs stop_wait_secs timeout_stop_sec graceful_timeout kill_timeout stop_timeout",
+            "stopwaitsecs timeout_stop_sec graceful_timeout kill_timeout stop_timeout",
             _SHUTDOWN,
         ),
         ("stop_grace_period kill_delay timeout_sec", _SHUTDOWN),
         ("stopsignal kill_signal term_signal signal", 'did you mean "stop_signal"?'),
         ("stopasgroup killasgroup kill_mode kill_group stop_children treekill", _STOP_TO),
         (
-            "exitcodes exit_codes success_exit_status successful_exit_code success_codes stop_exit_codes",
+            "exit_codes success_exit_status successful_exit_code success_codes stop_exit_codes",
             'did you mean "success_exit_codes"?',
         ),
-        ("logfile stdout_logfile stdout_logfile_maxbytes stdout_logfile_backups log_file", _LOG),
+        ("logfile stdout_logfile stdout_logfile_maxbytes stdout_logfile_backups", _LOG),
         ("stderr_logfile stderr_logfile_maxbytes stderr_logfile_backups logging", _LOG),
         ("standard_output stdout_stream stdout_file", 'did you mean "stdout"?'),
         ("standard_error stderr_stream stderr_file", 'did you mean "stderr"?'),
         ("redirect_stderr", "stdout and stderr share one log unless stderr says otherwise"),
-        ("max_restarts max_retries max_retry startretries retries start_limit_burst", _INTENSITY),
-        ("max_seconds max_r window start_limit_interval_sec start_limit_interval", _PERIOD),
+        (
+            "max_restarts max_retries max_retry startretries retries max_r start_limit_burst",
+            _INTENSITY,
+        ),
+        ("max_seconds window start_limit_interval_sec start_limit_interval", _PERIOD),
         ("restart_sec restart_delay restart_steps restart_max_delay_sec retry_in delay", _BACKOFF),
         ("backoff_seconds backoff_delay backoff_limit exp_backoff_restart_delay", _BACKOFF),
         ("priority order after before depends_on depends requires wants start_after", _ORDER),
@@ -81,13 +87,13 @@ _FOREIGN: Mapping[str, Mapping[str, str]] = {
             'did you mean "ready_timeout"?',
         ),
         ("watchdog watchdog_sec", "did you mean heartbeat = { interval, timeout }?"),
-        ("healthcheck health_check healthiness liveness_probe probe check", _LIVENESS),
+        ("healthcheck healthiness liveness_probe probe check", _LIVENESS),
         ("rlimit rlimits ulimit ulimits limit_nofile limit_nproc limit_core", _LIMITS),
         ("memory_limit mem_limit memory cpu_limit cpu_quota tasks_max cgroup deploy", _RESOURCES),
         ("name process_name", "the name stands in the header, [worker.NAME]"),
         ("shell", 'write command = ["sh", "-c", "..."] where a shell is wanted'),
         (
-            "group_name programs children",
+            "programs children",
             "did you mean [supervisor.NAME]? A worker has no children",
         ),
     ),
@@ -103,10 +109,10 @@ _FOREIGN: Mapping[str, Mapping[str, str]] = {
     ),
     "node": _table(
         ("hostname host id identifier node_name", 'did you mean "name"?'),
-        ("run_dir rundir runtime_directory socket_dir pidfile", 'did you mean "runtime_dir"?'),
+        ("rundir runtime_directory socket_dir pidfile", 'did you mean "runtime_dir"?'),
         ("state_directory data_dir", 'did you mean "state_dir"?'),
         ("log_directory childlogdir logs_dir", 'did you mean "log_dir"?'),
-        ("loglevel level verbosity", 'did you mean "log_level"?'),
+        ("level verbosity", 'did you mean "log_level"?'),
         ("group socket_group chown", 'did you mean "control_group"?'),
         ("endpoint bind address", 'did you mean "listen"?'),
     ),
@@ -177,18 +183,18 @@ def table_title(scope: str) -> str:
 
 
 def _elsewhere(scope: str, key: str) -> str | None:
-    """The tables that do have this key."""
-    homes = []
+    """The tables that do have this key: one inside of this table, or another one altogether."""
+    inside, homes = [], []
     for table, struct in {**raw.SINGLE, **raw.NAMED}.items():
         keys = raw.keys_of(struct)
         if key in keys and table != scope:
             homes.append(table_title(table))
-        for name, inner in keys.items():
-            is_own = scope in (table, f"{table}.{name}")
-            if (
-                is_own
-                and isinstance(inner.kind, SubTable)
-                and key in raw.keys_of(inner.kind.struct)
-            ):
-                homes.append(dotted((name, key)))
+        if scope in (table, *(f"{table}.{name}" for name in keys)):
+            inside += [
+                f"{name}.{key}"
+                for name, inner in keys.items()
+                if isinstance(inner.kind, SubTable) and key in raw.keys_of(inner.kind.struct)
+            ]
+    if inside:
+        return f"did you mean {any_of(inside)}?"
     return f"{key} is a key of {' and '.join(homes)}" if homes else None

@@ -30,14 +30,15 @@ class NodeBuilder:
     def build(self, runtime_dir: str | None, state_dir: str | None) -> spec.NodeSpec:
         """The node; the directories given here, by a command line, win over the file's."""
         said = self.said
-        state_dir = state_dir or self._state_dir()
+        runtime_dir = self._checked_runtime_dir(runtime_dir or self._runtime_dir())
+        state_dir = os.path.abspath(state_dir or self._state_dir())
         secret = said.secret_key_file and self._absolute("secret_key_file", said.secret_key_file)
         return spec.NodeSpec(
             name=self._name(),
-            runtime_dir=self._checked_runtime_dir(runtime_dir or self._runtime_dir()),
-            state_dir=os.path.abspath(state_dir),
+            runtime_dir=runtime_dir,
+            state_dir=state_dir,
             log_dir=self._log_dir(state_dir),
-            secret_key_file=secret or os.path.join(os.path.abspath(state_dir), KEY_FILE),
+            secret_key_file=secret or os.path.join(state_dir, KEY_FILE),
             control_group=self._control_group(),
             listen=said.listen,
             on_daemon_crash=said.on_daemon_crash,
