@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from supervisord_ng.cli.output import complain, json_option, print_json, print_t
 from supervisord_ng.cli.session import Session
 from supervisord_ng.errors import EXIT_CONFIG, ConfigError, Problem
 from supervisord_ng.limits import SECOND
+from supervisord_ng.model.defaults import SYSTEM_RUNTIME_DIR, default_runtime_dir
 from supervisord_ng.model.names import ROOT, join
 from supervisord_ng.model.spec import ChildSpec, Ready, RemoteSpec, SupervisorSpec
 
@@ -30,7 +32,7 @@ def verb(ctx: click.Context, session: Session, file: str, *, strict: bool, as_js
     status 78 when there is one.
     """
     try:
-        loaded = config.load(file, runtime_dir=session.runtime_dir, state_dir=session.state_dir)
+        loaded = config.load(file, runtime_dir=_runtime_dir(session), state_dir=session.state_dir)
     except ConfigError as error:
         if as_json:
             print_json(_document(error.problems, (), None))
@@ -49,6 +51,13 @@ def verb(ctx: click.Context, session: Session, file: str, *, strict: bool, as_js
     if refused:
         complain(f"cannot use {file}: {_count(len(loaded.warnings), 'warning')}, and --strict")
         ctx.exit(EXIT_CONFIG)
+
+
+def _runtime_dir(session: Session) -> str | None:
+    """A runtime directory for a tree that is only looked at, where this user has no default."""
+    if session.runtime_dir or default_runtime_dir(os.environ, is_root=os.geteuid() == 0):
+        return session.runtime_dir
+    return SYSTEM_RUNTIME_DIR
 
 
 def _rows(spec: ChildSpec, depth: int) -> list[tuple[str, ...]]:

@@ -24,9 +24,8 @@ class Connection:
     """A client while it is connected.
 
     Attributes:
-        tasks: one for each of its requests that is not answered to the end. Cancelling one gives up
-        the
-            waiting or the stream, never a command.
+        tasks: one for each of its requests that is not answered to the end. Cancelling one gives
+            up the waiting or the stream, never a command.
         flush_s: seconds that `close` allows for what is written to be read.
     """
 

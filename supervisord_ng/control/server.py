@@ -52,11 +52,11 @@ class ControlServer:
     The caller holds the lock of the runtime directory: a socket that lies at `path` is a leftover.
 
     Args:
-        path: of the socket, at most 107 bytes. handle: what to do for a request. It returns an
-        awaitable for one result, or an asynchronous iterator
-            for a stream; both of values that msgspec turns into JSON. It refuses by raising
-            ControlError. A stream is advanced only as fast as it is read, so an iterator that
-            queues bounds its own queue.
+        path: of the socket, at most 107 bytes.
+        handle: what to do for a request. It returns an awaitable for one result, or an
+            asynchronous iterator for a stream; both of values that msgspec turns into JSON. It
+            refuses by raising ControlError. A stream is advanced only as fast as it is read, so an
+            iterator that queues bounds its own queue.
         control_group: gid whose members may connect besides root and our own user; None for nobody.
         log: told about what was refused, at most once in REJECTED_LOG_INTERVAL_NS.
         clock: monotonic nanoseconds, for that limit.

@@ -51,6 +51,10 @@ def clean_signals() -> Iterator[None]:
 
 # --- how a worker finds itself -----------------------------------------------------------------
 
+# Signals 32 and 33 belong to glibc (nptl(7)). Its posix_spawn leaves them ignored in the child, make
+# uses that, and nobody can set them back.
+OF_LIBC = 0b11 << 31
+
 
 def test_a_worker_leads_its_own_session_and_group() -> None:
     """So that a signal to its group reaches all of it and nobody else."""
@@ -123,7 +127,7 @@ def test_every_signal_is_at_its_default(clean_signals: None) -> None:
     status = dict(
         line.split(":\t") for line in asyncio.run(under_a_loop_with_handlers()).splitlines()
     )
-    signals = {name: int(status[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt")}
+    signals = {name: int(status[name], 16) & ~OF_LIBC for name in ("SigBlk", "SigIgn", "SigCgt")}
     assert signals == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
 
 
@@ -134,7 +138,7 @@ def test_what_the_daemon_inherited_does_not_reach_workers(clean_signals: None) -
     forget_inherited_signals()
     text = output_of(LaunchSpec(("/bin/cat", "/proc/self/status")))
     status = dict(line.split(":\t") for line in text.splitlines())
-    assert (int(status["SigBlk"], 16), int(status["SigIgn"], 16)) == (0, 0)
+    assert (int(status["SigBlk"], 16), int(status["SigIgn"], 16) & ~OF_LIBC) == (0, 0)
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
 
 
