@@ -18,7 +18,6 @@ from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
 from supervisord_ng.wire.heartbeat import WorkerMessage
 from tests.support import eventually
 
-ROOT = Path(__file__).parents[1]
 INTERVAL_MS = 20
 WAIT_S = 20.0
 
@@ -95,7 +94,7 @@ class Program(subprocess.Popen[str]):
     def __init__(self, program: str, **environment: str) -> None:
         super().__init__(
             [sys.executable, "-c", textwrap.dedent(program)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
