@@ -13,9 +13,9 @@ import msgspec
 import supervisord_ng
 from supervisord_ng import limits
 from supervisord_ng.control.access import Caller
-from supervisord_ng.daemon import targets
 from supervisord_ng.daemon.operators import Outcome, Verb
 from supervisord_ng.errors import ControlError
+from supervisord_ng.model import targets
 from supervisord_ng.model.messages import Request
 from supervisord_ng.model.reports import Event, EventName
 from supervisord_ng.model.status import NodeStatus, Rejected, ReportCounts, Row
