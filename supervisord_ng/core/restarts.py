@@ -106,6 +106,7 @@ def _restart(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> No
     if backoff is not None and ran_ns >= backoff.reset_after_ns:
         child = replace(child, tries=0)
     delay = delay_ns(backoff, child.tries, turn.chance()) if backoff is not None else 0
+    _note_restart(turn, path, child, delay)
     _begin_restart(turn, path, replace(child, tries=child.tries + 1), retrying=False, delay=delay)
 
 
@@ -125,6 +126,7 @@ def retry(turn: Turn, path: str, message: Retry) -> None:
     if child.counted:  # it only waited for its back-off
         _begin_restart(turn, path, replace(child, counted=False), retrying=False, delay=0)
     elif _count_restart(turn, path):
+        _note_restart(turn, path, child, 0)
         _begin_restart(turn, path, child, retrying=True, delay=0)
     else:
         _give_up(turn, path, child, offender=child.offender, retrying=True)
@@ -166,18 +168,24 @@ def _begin_restart(turn: Turn, path: str, child: ChildState, *, retrying: bool, 
             delay_ns=delay,
         ),
     )
-    in_window = intensity.in_window(supervisor.restarts, turn.now, supervisor.spec.period_ns)
+
+
+def _note_restart(turn: Turn, path: str, child: ChildState, delay: int) -> None:
+    """Tell the event stream of a restart when it is counted; one that waited is not told again."""
+    supervisor = turn.supervisor(path)
+    spec = supervisor.spec
+    scope = strategy.scope(spec.strategy, supervisor.children, child.name)
     turn.emit(
         Note(
             EventName.RESTARTING,
             child.path,
             child.incarnation,
             kind=life.kind_of(child),
-            restarts_in_window=in_window,
-            intensity=supervisor.spec.intensity,
-            period_ns=supervisor.spec.period_ns,
+            restarts_in_window=intensity.in_window(supervisor.restarts, turn.now, spec.period_ns),
+            intensity=spec.intensity,
+            period_ns=spec.period_ns,
             delay_ns=delay or None,
-            with_siblings=others,
+            with_siblings=tuple(name for name in scope if name != child.name),
         )
     )
 
@@ -255,6 +263,8 @@ def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
     if delay and not _count_restart(turn, path):
         _give_up(turn, path, child, offender=child.offender, retrying=True)
         return
+    if delay:
+        _note_restart(turn, path, child, delay)
     turn.put_child(
         replace(
             child,
