@@ -69,7 +69,7 @@ class Calls:
             case _:
                 raise ValueError(f"cannot do the command: {' '.join(words)}")
 
-    # --- queries ----------------------------------------------------------------------------------
+    # --- queries ----------------------------------------
     def _which(self, supervisor: Handle) -> Question:
         def render(replies: Sequence[effects.Reply]) -> str:
             if replies[0].children is None:
@@ -116,7 +116,7 @@ class Calls:
 
         return Question((self._call(supervisor, "which_children"),), render)
 
-    # --- start_child ------------------------------------------------------------------------------
+    # --- start_child ----------------------------------------
     def _start_instance(self, supervisor: Handle, name: str) -> Question:
         """Start an instance of the template; Erlang takes the same arguments twice."""
         number = self._instances.get(name, 0) + 1
@@ -142,7 +142,7 @@ class Calls:
         )
         return Question((call,), lambda replies: self._trace.result(path, replies[0], call.op))
 
-    # --- calls about one child --------------------------------------------------------------------
+    # --- calls about one child ----------------------------------------
     def _about_child(self, supervisor: Handle, op: Op, reference: str) -> Question:
         simple = self._book.is_simple(supervisor.name)
         pid = self._pid(supervisor, reference)
@@ -187,7 +187,7 @@ class Calls:
         self._requests += 1
         return Call(supervisor.path, self._requests, op, child)
 
-    # --- references -------------------------------------------------------------------------------
+    # --- references ----------------------------------------
     def _pid(self, supervisor: Handle, reference: str) -> Handle | None:
         """Whom `reference` means by pid; None when it is an id, or the pid of nobody."""
         kind, colon, name = reference.partition(":")

@@ -86,7 +86,7 @@ class Driver:
             case _:
                 self._api(words)
 
-    # --- the tree ---------------------------------------------------------------------------------
+    # --- the tree ----------------------------------------
     def _boot(self) -> None:
         declared = self._book.root()
         error = self._first_error()
@@ -180,7 +180,7 @@ class Driver:
             raise ValueError(f"cannot go on: {name} has never been started")
         return handle
 
-    # --- time -------------------------------------------------------------------------------------
+    # --- time ----------------------------------------
     def _read_clock(self) -> None:
         """Give the core the time in whole seconds, as supervisor.erl reads it.
 
@@ -228,7 +228,7 @@ class Driver:
             if exited is not None:
                 self._feed(exited)
 
-    # --- the core ---------------------------------------------------------------------------------
+    # --- the core ----------------------------------------
     def _feed(self, event: events.Event) -> None:
         assert self._state is not None, f"nothing has been booted: {event!r}"
         self._told = self._now()
@@ -262,7 +262,7 @@ class Driver:
             self._fakes.supervisor_killed(note.path)
         self._trace.note(note)
 
-    # --- calls ------------------------------------------------------------------------------------
+    # --- calls ----------------------------------------
     def _api(self, words: list[str]) -> None:
         """Ask a supervisor; the answer is printed last, or when it is released."""
         supervisor = self._roster.last(words[1])

@@ -97,7 +97,7 @@ class Fakes:
         """Note that this supervisor died without stopping its children."""
         self._broken.add(path)
 
-    # --- effects ----------------------------------------------------------------------------------
+    # --- effects ----------------------------------------
     def spawn(self, effect: effects.Spawn) -> None:
         """Start a worker, or fail to."""
         name = self._roster.name(effect.path)
@@ -153,7 +153,7 @@ class Fakes:
         else:
             self._agenda.soon(Death(path, incarnation, reason))
 
-    # --- what happens to them ---------------------------------------------------------------------
+    # --- what happens to them ----------------------------------------
     def die(self, death: Death) -> events.Event | None:
         """Let a worker end; None when it has ended already."""
         if self._alive.pop((death.path, death.incarnation), None) is None:

@@ -97,7 +97,7 @@ class Trace:
         handle = None if incarnation is None else self._roster.find(path, incarnation)
         return "undefined" if handle is None else str(handle)
 
-    # --- answers to calls -------------------------------------------------------------------------
+    # --- answers to calls ----------------------------------------
     def result(self, path: str, reply: effects.Reply, op: str) -> str:
         """What `op` on the child with this path returned to its caller."""
         reason = "" if reply.reason is None else reason_term(reply.reason)

@@ -1,0 +1,240 @@
+"""One seed, one history: ``python -m supervisord_ng.sim.run [--seed S] [--seeds N] [--steps M] [-v]``.
+
+The tree, the faults and every accident are drawn from the seed. After each step the invariants of the core
+and the books of `checkers` are looked at. Then the faults stop and the tree has to come to rest within a
+bound; then it is told to stop and nothing may be left. A seed that fails says how to play it again.
+
+Exit status: 0 all held; 10 safety: something happened that must never; 11 liveness: something that must come
+did not; 12 the core failed (an invariant, an exception); 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import traceback
+from enum import StrEnum
+from typing import NamedTuple
+
+from supervisord_ng import limits
+from supervisord_ng.core import effects, events, invariants
+from supervisord_ng.core.machine import boot, next_deadline, step
+from supervisord_ng.core.view import rows
+from supervisord_ng.model.spec import SupervisorSpec, WorkerSpec
+from supervisord_ng.model.status import State
+from supervisord_ng.sim import faults
+from supervisord_ng.sim.agenda import Agenda
+from supervisord_ng.sim.checkers import Checker, Violation
+from supervisord_ng.sim.operator import Operator
+from supervisord_ng.sim.trace import Trace, describe
+from supervisord_ng.sim.world import DELAY_NS, KILL_NS, LIFE_NS, REACTION_NS, Happening, World
+
+STEPS_DEFAULT = 300
+SEEDS_DEFAULT = 1
+AT_REST = {State.RUNNING, State.STOPPED, State.EXITED, State.FAILED}
+EXIT_STATUS = {"held": 0, "safety": 10, "liveness": 11, "crash": 12}
+
+
+class Verdict(StrEnum):
+    """How a history ended."""
+
+    HELD = "held"
+    SAFETY = "safety"
+    LIVENESS = "liveness"
+    CRASH = "crash"
+
+
+class Outcome(NamedTuple):
+    """A verdict, what was wrong, and a hash of the whole history."""
+
+    verdict: Verdict
+    message: str
+    digest: str
+
+
+class Stuck(AssertionError):
+    """What has to come did not come in time."""
+
+
+class History:
+    """Everything that happens to one node under one seed."""
+
+    def __init__(self, seed: int, *, verbose: bool) -> None:
+        chance = random.Random(seed)
+        self._trace = Trace(verbose=verbose)
+        self._agenda: Agenda[Happening] = Agenda(limits.SECOND)
+        drawn = faults.draw(chance)
+        forest = faults.Forest(chance)
+        spec = forest.root()
+        self._world = World(chance, drawn, self._agenda)
+        self._checker = Checker(spec, self._world)
+        self._operator = Operator(chance, drawn, self._agenda, forest, spec)
+        self._trace.say(f"seed {seed}")
+        self._trace.say(f"faults {drawn}")
+        self._state, asked = boot(spec, seed=seed, now=self._agenda.now)
+        self._do("boot", asked)
+        self._answer()
+
+    @property
+    def digest(self) -> str:
+        """A hash of the trace so far."""
+        return self._trace.digest
+
+    def play(self, steps: int) -> None:
+        """Play it to its end. Raises Violation, Stuck, or what the core raises."""
+        for _ in range(steps):
+            if self._checker.halted is not None or not self._next():
+                break
+        if self._checker.halted is None:
+            self._come_to_rest()
+        if self._checker.halted is None:
+            self._end()
+        for call in self._checker.unanswered():
+            raise Stuck(f"never answered: {describe(call)}")
+
+    # --- what happens next ----------------------------------------
+    def _next(self) -> bool:
+        """Let the next thing happen; False when nothing will ever happen again."""
+        due = self._agenda.next_at()
+        deadline = next_deadline(self._state)
+        if deadline is not None and (due is None or deadline < due):
+            self._agenda.pass_to(deadline)
+            self._feed(events.Tick())
+        elif due is not None:
+            event = self._agenda.take()()
+            if event is not None:
+                self._feed(event)
+        return due is not None or deadline is not None
+
+    def _feed(self, event: events.Event) -> None:
+        self._step(event)
+        self._answer()
+
+    def _answer(self) -> None:
+        """Give the answers to `Spawn`, which come before anything else that happens."""
+        while self._world.answers:
+            self._step(self._world.answers.popleft())
+
+    def _step(self, event: events.Event) -> None:
+        self._checker.event(event)
+        self._state, asked = step(self._state, event, self._agenda.now)
+        self._do(describe(event), asked)
+
+    def _do(self, what: str, asked: tuple[effects.Effect, ...]) -> None:
+        """Carry effects out in order, judging each before it is done."""
+        self._trace.step(self._agenda.now, what, asked)
+        invariants.check(self._state)
+        for effect in asked:
+            self._checker.effect(effect, self._agenda.now)
+            match effect:
+                case effects.Spawn():
+                    self._world.spawn(effect)
+                case effects.AskStop():
+                    self._world.ask_stop(effect)
+                case effects.Kill():
+                    self._world.kill(effect)
+                case effects.Dump():
+                    self._world.dump(effect)
+                case effects.Reply():
+                    self._operator.answered(effect)
+                case _:
+                    pass
+
+    # --- liveness ----------------------------------------
+    def _come_to_rest(self) -> None:
+        """The faults stop: within the bound everything that is to run runs, or its supervisor gave up."""
+        self._trace.say("calm")
+        self._world.calm()
+        for event in self._operator.calm():
+            self._feed(event)
+        until = self._agenda.now + self._bound()
+        while self._checker.halted is None and (restless := self._restless()):
+            if self._agenda.now > until or not self._next():
+                raise Stuck(f"no rest at {self._agenda.now / limits.SECOND:.3f} s: {restless}")
+
+    def _restless(self) -> list[str]:
+        """Who is not where it belongs, and why, in words."""
+        now = self._agenda.now
+        found = [f"{call.op} is not answered" for call in self._checker.unanswered()]
+        table = {row.path: row for row in rows(self._state, now)}
+        for row in table.values():
+            above = table.get(row.supervisor or "")
+            if above is not None and above.state is not State.RUNNING and row.state in AT_REST:
+                continue  # below a supervisor that is down nothing is expected
+            if row.state not in AT_REST:
+                found.append(f"{row.path} is {row.state}")
+            elif self._checker.has_to_run(row.path) and row.state is not State.RUNNING:
+                found.append(f"{row.path} is {row.state} and has to run")
+        return found
+
+    def _end(self) -> None:
+        """The parent of the root asks it to end: Halt, and nothing is left."""
+        self._trace.say("stop")
+        until = self._agenda.now + self._bound()
+        self._feed(events.Stop())
+        while self._checker.halted is None:
+            if self._agenda.now > until or not self._next():
+                raise Stuck(f"not halted; left: {self._world.living()}")
+        if not self._checker.halted.asked:
+            raise Violation("halted as if nobody had asked")
+
+    def _bound(self) -> int:
+        """How long everything may take at most, in nanoseconds.
+
+        Each worker that ails when the faults stop may cost one restart of everything, and each supervisor
+        one more: so often the sum of every wait that there can be.
+        """
+        total, count = 0, 1
+        for spec in self._checker.specs():
+            count += 1
+            if isinstance(spec, SupervisorSpec):
+                total += 0 if isinstance(spec.shutdown, str) else spec.shutdown
+                continue
+            assert isinstance(spec, WorkerSpec), "other nodes are not simulated here"
+            total += spec.ready_timeout_ns + limits.DUMP_WAIT_NS + KILL_NS + DELAY_NS
+            total += REACTION_NS if isinstance(spec.shutdown, str) else spec.shutdown
+            if spec.heartbeat is not None:
+                total += spec.heartbeat.timeout_ns + spec.ready_timeout_ns
+            if spec.backoff is not None:
+                total += round(spec.backoff.max_ns * (1 + spec.backoff.jitter))
+        return LIFE_NS + count * total
+
+
+def play(seed: int, steps: int, *, verbose: bool) -> Outcome:
+    """Play one history and judge it."""
+    history: History | None = None
+    verdict, message = Verdict.HELD, ""
+    try:
+        history = History(seed, verbose=verbose)
+        history.play(steps)
+    except Violation as error:
+        verdict, message = Verdict.SAFETY, str(error)
+    except Stuck as error:
+        verdict, message = Verdict.LIVENESS, str(error)
+    except Exception:  # noqa: BLE001 - whatever the core raises is the finding
+        verdict, message = Verdict.CRASH, traceback.format_exc()
+    return Outcome(verdict, message, history.digest if history is not None else "")
+
+
+def main(arguments: list[str]) -> int:
+    """Play the seeds asked for; stop at the first that fails."""
+    parser = argparse.ArgumentParser(prog="python -m supervisord_ng.sim.run", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=SEEDS_DEFAULT, help="how many")
+    parser.add_argument("--steps", type=int, default=STEPS_DEFAULT, help="of each, with faults")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every step")
+    chosen = parser.parse_args(arguments)
+    for seed in range(chosen.seed, chosen.seed + chosen.seeds):
+        outcome = play(seed, chosen.steps, verbose=chosen.verbose)
+        if outcome.verdict is not Verdict.HELD:
+            again = f"python -m supervisord_ng.sim.run --seed {seed} --steps {chosen.steps} -v"
+            print(f"seed {seed}: {outcome.verdict}: {outcome.message}", file=sys.stderr)
+            print(f"to play it again: {again}", file=sys.stderr)
+            return EXIT_STATUS[outcome.verdict]
+        print(f"seed {seed}: {outcome.digest}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
