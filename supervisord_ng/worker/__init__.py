@@ -168,9 +168,8 @@ class Worker:
         from supervisord_ng.worker.heart import Heart
 
         if not faulthandler.is_enabled():
-            faulthandler.enable(
-                file=2
-            )  # a SIGSEGV leaves its stack in the log, and so in the report
+            # A SIGSEGV then leaves its stack on standard error: in the log, and so in the report.
+            faulthandler.enable(file=2)
         self._heart = Heart(endpoint, token.encode(), self._moved, self._stop_event.set)
         self._hooks = Hooks(self.crash)
         self._term = TermHandler(self._stop_event)

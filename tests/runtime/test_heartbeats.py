@@ -225,10 +225,11 @@ SEND_READY = f"""
 import os, sys, zmq
 os.setgid({NOBODY})
 os.setuid({NOBODY})
-dealer = zmq.Context().socket(zmq.DEALER)
+context = zmq.Context()
+dealer = context.socket(zmq.DEALER)
 dealer.connect(sys.argv[1])
 dealer.send_multipart([b"SNG1", sys.argv[2].encode(), b"ready"])
-dealer.close(linger=5000)
+context.destroy(linger=5000)
 """
 
 
