@@ -146,12 +146,12 @@ def _take(turn: Turn, event: Event) -> None:
         case Call(path=path):
             _call(turn, path, event)
         case Stop(reason=reason):
-            turn.stop_asked = True
+            turn.change(stop_asked=True)
             turn.inbox.append(StopTree(turn.root, reason))
         case Kill(path=path):
             _kill_supervisor(turn, path)
         case Refuse():
-            turn.refusals = (*turn.refusals, event)
+            turn.change(refusals=(*turn.node.refusals, event))
         case Suspend(path=path) | Resume(path=path):
             if path in turn.supervisors:
                 process.suspend(turn, path, suspended=isinstance(event, Suspend))

@@ -138,8 +138,8 @@ def _announce_started(turn: Turn, path: str) -> None:
     turn.emit(Note(EventName.STARTED, path, supervisor.incarnation, kind="supervisor"))
     if path != turn.root:
         turn.inbox.append(BecameReady(path, supervisor.incarnation))
-    elif not turn.up_announced:
-        turn.up_announced = True
+    elif not turn.node.up_announced:
+        turn.change(up_announced=True)
         turn.emit(TreeUp())
 
 

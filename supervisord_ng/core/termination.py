@@ -73,8 +73,8 @@ def finish_exit(turn: Turn, path: str) -> None:
         if isinstance(message, Call):
             turn.emit(Reply(message.request, "noproc", reason=plan.reason))
     if path == turn.root:
-        turn.halted = True
-        if not supervisor.booted and not turn.stop_asked:
+        turn.change(halted=True)
+        if not supervisor.booted and not turn.node.stop_asked:
             turn.emit(
                 Note(
                     EventName.START_FAILED,
@@ -84,7 +84,7 @@ def finish_exit(turn: Turn, path: str) -> None:
                     reason=plan.reason,
                 )
             )
-        turn.emit(Halt(plan.reason, asked=turn.stop_asked, chain=turn.chain))
+        turn.emit(Halt(plan.reason, asked=turn.node.stop_asked, chain=turn.node.chain))
     else:
         turn.inbox.append(Exited(path, supervisor.incarnation, plan.reason))
 

@@ -26,28 +26,21 @@ class Turn:
     """One step in the making.
 
     `now` is its time, `effects` what it asks of the world, `inbox` what the parts of the tree have still to
-    tell one another before the step is over.
+    tell one another before the step is over. `node` is the state but for its supervisors.
     """
 
     __slots__ = (
         "_copied",
         "_deadline_changed",
-        "_state",
         "_supervisors",
         "_supervisors_copied",
-        "chain",
         "effects",
-        "halted",
         "inbox",
+        "node",
         "now",
-        "refusals",
-        "seed",
-        "stop_asked",
-        "up_announced",
     )
 
     def __init__(self, state: NodeState, now: int) -> None:
-        self._state = state
         self._supervisors = state.supervisors
         self._supervisors_copied = False
         self._copied: set[str] = set()  # supervisors whose `children` are this turn's own
@@ -55,17 +48,12 @@ class Turn:
         self.now = now
         self.effects: list[Effect] = []
         self.inbox: deque[Internal] = deque()
-        self.seed = state.seed
-        self.stop_asked = state.stop_asked
-        self.up_announced = state.up_announced
-        self.halted = state.halted
-        self.refusals = state.refusals
-        self.chain = state.chain
+        self.node = state
 
     @property
     def root(self) -> str:
         """The path of the root supervisor."""
-        return self._state.root
+        return self.node.root
 
     @property
     def supervisors(self) -> dict[str, SupervisorState]:
@@ -130,21 +118,27 @@ class Turn:
         """Ask this of the world when the step is over, after what was asked before."""
         self.effects.append(effect)
 
+    def change(self, **changes: Any) -> None:
+        """Change fields of the node that are not its supervisors."""
+        self.node = replace(self.node, **changes)
+
     def take_refusal(self, path: str) -> Refuse | None:
         """Use up what the world has said beforehand about a start of the supervisor at `path`."""
-        for at, refusal in enumerate(self.refusals):
+        refusals = self.node.refusals
+        for at, refusal in enumerate(refusals):
             if refusal.path == path:
-                self.refusals = (*self.refusals[:at], *self.refusals[at + 1 :])
+                self.change(refusals=(*refusals[:at], *refusals[at + 1 :]))
                 return refusal
         return None
 
     def note_give_up(self, why: str) -> None:
         """Remember why a supervisor gave up, for the last words of the daemon; only so many are kept."""
-        self.chain = (*self.chain, why)[-GIVE_UPS_KEPT:]
+        self.change(chain=(*self.node.chain, why)[-GIVE_UPS_KEPT:])
 
     def chance(self) -> float:
         """A number in [0, 1) from the node's own generator."""
-        self.seed, drawn = backoff.next_random(self.seed)
+        seed, drawn = backoff.next_random(self.node.seed)
+        self.change(seed=seed)
         return drawn
 
     def finish(self) -> tuple[NodeState, tuple[Effect, ...]]:
@@ -157,17 +151,7 @@ class Turn:
                     c.deadline for c in supervisor.children.values() if c.deadline is not None
                 ]
                 self.update(path, deadline=min(deadlines, default=None))
-        state = NodeState(
-            root=self._state.root,
-            supervisors=self._supervisors,
-            seed=self.seed,
-            stop_asked=self.stop_asked,
-            up_announced=self.up_announced,
-            halted=self.halted,
-            refusals=self.refusals,
-            chain=self.chain,
-        )
-        return state, tuple(self.effects)
+        return replace(self.node, supervisors=self._supervisors), tuple(self.effects)
 
     def _own_children(self, path: str) -> dict[str, ChildState]:
         if path not in self._copied:
