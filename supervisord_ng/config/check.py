@@ -5,7 +5,7 @@ Problems are gathered, never raised: all of them are to be told at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from supervisord_ng.config import raw
@@ -89,7 +89,7 @@ def _read_sections(document: Document, notes: Notes) -> Sections:
     if any(document.named("supervisor")):
         supervisors = _read(document, "supervisor", raw.Supervisor, notes)
     else:
-        supervisors = {ROOT: _implicit_root(document, tuple(workers), notes)}
+        supervisors = {ROOT: _implicit_root(document, workers, notes)}
     return Sections(workers, supervisors, _read(document, "remote", raw.Remote, notes))
 
 
@@ -119,11 +119,11 @@ def _require(struct: type[raw.Table], table: Table, notes: Notes) -> None:
 
 
 def _implicit_root(
-    document: Document, workers: tuple[str, ...], notes: Notes
+    document: Document, workers: Iterable[str], notes: Notes
 ) -> Section[raw.Supervisor]:
     """The supervisor of all workers in a file that has no [supervisor.*] table."""
     table = Table(Place(document.main, ()))
-    table.values["children"] = workers
+    table.values["children"] = tuple(name for name in workers if name != ROOT)
     table = merge(table, _defaults(document, "supervisor", raw.Supervisor, notes))
     return Section("supervisor", ROOT, table, fill(raw.Supervisor, table))
 

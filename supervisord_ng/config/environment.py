@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from supervisord_ng.config import raw
 from supervisord_ng.config.environment_file import parse_lines
-from supervisord_ng.config.explain import RefusedError, quoted, show
+from supervisord_ng.config.explain import RefusedError, printable, quoted, show
 from supervisord_ng.config.files import UnreadableError, read_text
 from supervisord_ng.config.places import Notes, Source
 from supervisord_ng.config.special import RESERVED, check_variable
@@ -48,7 +48,9 @@ class EnvironmentFiles:
                 text = read_text(path)
             except UnreadableError as error:
                 key = worker.key("environment_file")
-                self._notes.problem(place, f"{key}: cannot be {show(name)}: {error}: {shown}")
+                self._notes.problem(
+                    place, f"{key}: cannot be {show(name)}: {error}: {printable(shown)}"
+                )
                 return {}
             self._read[path] = self._parse(text, Source(shown, path, self._order + len(self._read)))
         return self._read[path]

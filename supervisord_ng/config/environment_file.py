@@ -16,7 +16,7 @@ _NOTHING = re.compile(r"(?:\s+|[#;][^\n]*)*")
 _NAME = re.compile(r"[^=\n]*")
 _BLANKS = re.compile(r"[ \t]*")
 _SINGLE = re.compile(r"'([^']*)'?")
-_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*+)\\?"?', re.DOTALL)
+_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)\\?"?', re.DOTALL)
 _ESCAPED_IN_DOUBLE = re.compile(r'\\(?:(["\\`$])|\n)')
 _BARE_TOKEN = re.compile(r"(?P<escape>\\(?:(?P<kept>[^\n])|\n|$))|(?P<blanks>[ \t]+)|[^\\ \t\n]+")
 

@@ -83,6 +83,11 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
+def printable(path: str) -> str:
+    """A path as it is, or in quotes if a terminal would not show it so."""
+    return path if path.isprintable() else quoted(path)
+
+
 def dotted(path: Iterable[str]) -> str:
     """A key as it would stand in the file: parts that are not bare words are quoted."""
     return ".".join(part if _BARE_KEY.fullmatch(part) else quoted(part) for part in path)

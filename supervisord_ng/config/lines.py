@@ -14,18 +14,20 @@ import tomli
 
 Path = tuple[str, ...]
 
-_BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
-_SPACE = re.compile(r"[ \t]*+")
-_BARE = re.compile(r"[A-Za-z0-9_-]++")
+# No possessive quantifiers: those of groups match wrongly before Python 3.11.5 (gh-106052). Nothing is lost:
+# on a document that tomli has accepted these patterns never fail, so that they never look back.
+_BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+_SPACE = re.compile(r"[ \t]*")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(
-    r'"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}'  # up to two quotes may stand before the closing ones
-    r"|'''(?:[^']++|'{1,2}(?!'))*+'{3,5}"
-    r'|"(?:[^"\\\n]++|\\.)*+"'
-    r"|'[^'\n]*+'",
+    r'"""(?:[^"\\]+|\\.|"{1,2}(?!"))*"{3,5}'  # up to two quotes may stand before the closing ones
+    r"|'''(?:[^']+|'{1,2}(?!'))*'{3,5}"
+    r'|"(?:[^"\\\n]+|\\.)*"'
+    r"|'[^'\n]*'",
     re.DOTALL,
 )
-_REST = re.compile(r"""[^"'#\[\]{}\n]++""")
-_COMMENT = re.compile(r"#[^\n]*+")
+_REST = re.compile(r"""[^"'#\[\]{}\n]+""")
+_COMMENT = re.compile(r"#[^\n]*")
 
 
 def locate(text: str) -> Mapping[Path, int]:

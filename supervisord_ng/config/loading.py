@@ -16,7 +16,7 @@ import tomli
 from supervisord_ng.config import raw
 from supervisord_ng.config.check import check
 from supervisord_ng.config.document import Document, add_file
-from supervisord_ng.config.explain import RefusedError, show
+from supervisord_ng.config.explain import RefusedError, printable, show
 from supervisord_ng.config.files import UnreadableError, read_text
 from supervisord_ng.config.host import Host, this_host
 from supervisord_ng.config.lines import locate
@@ -151,7 +151,8 @@ def _included(main: Source, data: dict[str, object], notes: Notes) -> list[str]:
     for pattern in patterns:
         paths = sorted(glob.glob(os.path.join(glob.escape(directory), pattern)))
         if not paths and not glob.has_magic(pattern):
-            text = f"cannot be {show(pattern)}: no such file: {os.path.join(directory, pattern)}"
+            path = printable(os.path.join(directory, pattern))
+            text = f"cannot be {show(pattern)}: no such file: {path}"
             notes.problem(place, f'include: {text} (only a pattern such as "*.toml" may find none)')
         for path in paths:
             if os.path.realpath(path) not in seen:

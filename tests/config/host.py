@@ -1,6 +1,8 @@
-"""A host for the tests of the configuration that is the same everywhere: an ordinary user's, in English."""
+"""What the tests of the configuration share: a host that is the same everywhere, settings of hypothesis."""
 
 from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
 
 from supervisord_ng.config.host import Host
 
@@ -19,3 +21,6 @@ HOST = Host(
     user=1000,
     group=1000,
 )
+
+# The tests share a slow machine with others: how long an example takes is no failure.
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

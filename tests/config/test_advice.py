@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from supervisord_ng.config.advice import least_span, unreachable
 from supervisord_ng.limits import MS, SECOND
 from supervisord_ng.model.spec import Backoff
+from tests.config.host import RELAXED
 
 BACKOFFS = st.builds(
     lambda initial, more, factor, jitter, reset: Backoff(
@@ -44,12 +45,14 @@ def brute_span(backoff: Backoff, waits: int) -> int:
     return best
 
 
+@RELAXED
 @given(BACKOFFS, st.integers(min_value=0, max_value=7))
 def test_least_span_is_the_least(backoff: Backoff, waits: int) -> None:
     """No choice of crashes is quicker than what the warning calls the least, to rounding."""
     assert least_span(backoff, waits) == pytest.approx(brute_span(backoff, waits), abs=waits + 1)
 
 
+@RELAXED
 @given(BACKOFFS, st.integers(min_value=0, max_value=6), st.integers(1, 60 * SECOND))
 def test_warning_exactly_when_unreachable(backoff: Backoff, intensity: int, period: int) -> None:
     """There is a warning if and only if the crashes that giving up takes can not fall into a period."""

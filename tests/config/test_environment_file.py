@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisord_ng.config.environment_file import Line, parse_lines
+from tests.config.host import RELAXED
 
 VALUES = [
     ("A=1", "1"),
@@ -72,6 +73,7 @@ def test_line_numbers_behind_values_of_several_lines() -> None:
     assert expected == list(parse_lines(text))
 
 
+@RELAXED
 @given(st.text(alphabet="A=\"'\\ \n#;x\r", max_size=30))
 def test_any_text_comes_to_an_end(text: str) -> None:
     """Whatever a file holds, reading it ends, and line numbers only grow."""
@@ -79,6 +81,7 @@ def test_any_text_comes_to_an_end(text: str) -> None:
     assert sorted(set(numbers)) == numbers
 
 
+@RELAXED
 @given(st.dictionaries(st.from_regex("[A-Z_]{1,5}", fullmatch=True), st.text(max_size=20)))
 def test_single_quotes_take_everything(variables: dict[str, str]) -> None:
     """What stands in single quotes is taken as it is, but for the quotes and the line ends of Windows."""

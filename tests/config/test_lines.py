@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisord_ng.config.lines import line_of, locate
+from tests.config.host import RELAXED
 
 EXAMPLE = """\
 # [not.a.header]
@@ -178,6 +179,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[tuple[str, ...], int]]:
     return text, lines
 
 
+@RELAXED
 @given(documents())
 def test_any_document(document: tuple[str, dict[tuple[str, ...], int]]) -> None:
     """Whatever keys are called and values hold, keys are found on the lines where they were put."""

@@ -26,6 +26,7 @@ from supervisord_ng.config.units import (
     parse_size,
 )
 from supervisord_ng.limits import DURATION_MAX_NS, KIB, MIB, MS, SECOND
+from tests.config.host import RELAXED
 
 DURATIONS = [
     ("250ms", 250 * MS),
@@ -107,6 +108,7 @@ def test_refusal_says_what_was_meant(
     assert expected == caught.value.hint
 
 
+@RELAXED
 @given(st.integers(min_value=0, max_value=DURATION_MAX_NS))
 def test_duration_round_trip(time_ns: int) -> None:
     """Every time can be written so that it is read again to the nanosecond."""
@@ -156,12 +158,14 @@ def test_size_is_refused(written: object) -> None:
     assert caught.value.must == SIZE_RULE
 
 
+@RELAXED
 @given(st.integers(min_value=0, max_value=2**63))
 def test_size_round_trip(size: int) -> None:
     """Every size can be written so that it is read again to the byte."""
     assert size == parse_size(format_size(size))
 
 
+@RELAXED
 @given(st.integers(min_value=1, max_value=10**9).map(lambda number: number / 10**7))
 def test_percent_round_trip(fraction: float) -> None:
     """Every share can be written so that the very same number is read again."""
