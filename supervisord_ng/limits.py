@@ -87,6 +87,12 @@ LOG_SEEK_TRIES = (
     10  # to find the last lines of a log that rotates at the same moment, then nearly the last do
 )
 LOG_POLL_S = 0.2  # between two looks at followed logs where inotify(7) is not to be had
+FLIGHT_EVENTS = 25_000  # in each half of the flight recorder: so many can be replayed
+FLIGHT_BYTES = 8 * MIB  # of memory in each of them, estimated by the next two
+FLIGHT_EVENT_BYTES = 250  # an event with its time
+FLIGHT_BEAT_BYTES = 120  # each sign of life in one
+FLIGHT_FILES_MAX = 10  # kept in state_dir; the first failures tell as much as the last
+FLIGHT_LINES_TURN = 500  # lines of a record written in one piece, so that a long one starves nobody
 
 # --- the worker protocol -----------------------------------------------------------------------------------
 HEARTBEAT_BATCH = 256  # messages drained in one turn of the loop
@@ -177,6 +183,7 @@ assert DUMP_WAIT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
     "collecting stacks must not take longer than finding the hang"
 )
 assert GONE_CHECK_NS < GONE_CHECK_MAX_NS < SHUTDOWN_WORKER_DEFAULT_NS
+assert FLIGHT_EVENTS * FLIGHT_EVENT_BYTES < FLIGHT_BYTES
 assert LOG_READ_BYTES <= LOG_TURN_BYTES
 assert TRACEBACK_MAX <= HEARTBEAT_MESSAGE_MAX
 assert STACKS_MAX <= HEARTBEAT_MESSAGE_MAX

@@ -37,6 +37,7 @@ READING_VERBS = frozenset(
         "status",
         "version",
         "events",
+        "events.record",
         "logs.files",
         "crashes.list",
         "crashes.show",

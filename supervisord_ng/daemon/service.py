@@ -33,6 +33,7 @@ from supervisord_ng.core.effects import (
 from supervisord_ng.core.events import Event as CoreEvent
 from supervisord_ng.core.events import Kill as KillSupervisor
 from supervisord_ng.core.events import Stop
+from supervisord_ng.core.flight import Flight
 from supervisord_ng.daemon.console import Console
 from supervisord_ng.daemon.feed import Feed
 from supervisord_ng.daemon.operators import Operators
@@ -46,7 +47,7 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
-from supervisord_ng.runtime import clock, reaper, rundir, spawner
+from supervisord_ng.runtime import clock, reaper, recorder, rundir, spawner
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
 from supervisord_ng.runtime.workers import Workers
@@ -109,6 +110,10 @@ class Daemon:
             if isinstance(child.spec, WorkerSpec)
         }
 
+    def flight(self) -> Flight:
+        """What happened last, to be lived again."""
+        return self._recorder.flight(self.shell.state)
+
     def keep_task(self, task: asyncio.Future[Any]) -> None:
         """Hold an order that nobody waits for until it is done."""
         self._tasks.add(task)
@@ -141,7 +146,8 @@ class Daemon:
         )
         self.reader = Reader(store_path)
         self.feed = Feed(node.name, self._published)
-        self.shell = Shell(loop, self._perform, self._drain, self._failed)
+        self._recorder = recorder.Recorder(node.name)
+        self.shell = Shell(loop, self._perform, self._drain, self._failed, self._recorder)
         tap = None if self._console is None else self._console.output
         self.workers = Workers(
             loop,
@@ -240,7 +246,20 @@ class Daemon:
         """The core is wrong, and nothing it says may be believed: leave nothing behind and end."""
         self._log.critical("internal error, please report it", exc_info=error)
         self.workers.kill_all()
+        self._keep_flight(error)
         self._end(EXIT_SOFTWARE)
+
+    def _keep_flight(self, error: BaseException) -> None:
+        """Write down what led to a failure, so that whoever looks into it can live it again."""
+        directory = self.tree.node.state_dir
+        try:
+            path = recorder.write(self._recorder.flight(self.shell.state, error), directory)
+        except OSError as problem:
+            self._log.error("cannot keep a flight record", error=str(problem))
+            return
+        self._log.critical("flight record kept", file=path)
+        told = f"wrote {path}; please send it along, it has no values of environment variables"
+        os.write(2, f"supervisord-ng: {told}\n".encode())
 
     # --- small wires -----------------------------------------------------------------------------
     def _drain(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import platform
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 import supervisord_ng
 from supervisord_ng import limits
 from supervisord_ng.control.access import Caller
+from supervisord_ng.core import flight
 from supervisord_ng.daemon.operators import Outcome, Verb
 from supervisord_ng.errors import ControlError
 from supervisord_ng.model import targets
@@ -90,6 +92,7 @@ class Verbs:
             "restart": (Orders, lambda caller, args: self._order("restart", caller, args)),
             "signal": (Signals, self._signal),
             "events": (Following, self._events),
+            "events.record": (Nothing, self._events_record),
             "crashes.list": (Listing, self._crashes_list),
             "crashes.show": (Showing, self._crashes_show),
             "crashes.stats": (Nothing, self._crashes_stats),
@@ -195,6 +198,13 @@ class Verbs:
     def _events(self, _: Caller, args: Following) -> AsyncIterator[Event]:
         return self._daemon.feed.stream(args.since, follow=args.follow)
 
+    async def _events_record(self, _: Caller, __: Nothing) -> AsyncIterator[str]:
+        lines = flight.lines(self._daemon.flight())
+        # A state may be large, so it is encoded beside the loop; what is encoded never changes.
+        while some := await asyncio.to_thread(_take, lines):
+            for line in some:
+                yield line.decode()
+
     async def _crashes_list(self, _: Caller, args: Listing) -> dict[str, Any]:
         reader = self._daemon.reader
         if not args.paths:
@@ -242,3 +252,8 @@ class Verbs:
             "python": platform.python_version(),
             "protocol": PROTOCOL,
         }
+
+
+def _take(lines: Iterator[bytes]) -> list[bytes]:
+    """The next lines of a record, none at its end."""
+    return list(itertools.islice(lines, limits.FLIGHT_LINES_TURN))

@@ -21,7 +21,7 @@ class ExitClass(StrEnum):
     ABNORMAL = "abnormal"
 
 
-class ExitReason(msgspec.Struct, frozen=True):
+class ExitReason(msgspec.Struct, frozen=True, tag="reason"):
     """Why a child ended. `text` is the stable word of the reference: ``exit:1``, ``signal:SIGSEGV``, ..."""
 
     kind: ExitClass
@@ -33,7 +33,7 @@ class ExitReason(msgspec.Struct, frozen=True):
         return self.kind is ExitClass.KILLED or self.kind is ExitClass.ABNORMAL
 
 
-class ExitStatus(msgspec.Struct, frozen=True):
+class ExitStatus(msgspec.Struct, frozen=True, tag="status"):
     """What wait(2) said. Exactly one of `code` (0 to 255) and `signal` (1 to 64) is not None."""
 
     code: int | None = None

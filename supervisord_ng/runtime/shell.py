@@ -19,6 +19,7 @@ from supervisord_ng.core.events import Event, Lagged, Tick
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.model.spec import SupervisorSpec
 from supervisord_ng.runtime import clock
+from supervisord_ng.runtime.recorder import Recorder
 
 Perform = Callable[[Effect], Event | None]
 """Carries one effect out. Returns what the world says to it at once, None if that comes later or never."""
@@ -32,6 +33,7 @@ class Shell:
         perform: carries an effect out.
         before_judging: called before deadlines are judged, to take in the signs of life that have arrived.
         on_failure: called when the core raises: a bug of ours, after which nothing may go on.
+        recorder: remembers what happened.
 
     Attributes:
         lag_ns: how late the last timer was; the daemon's own lag.
@@ -43,12 +45,14 @@ class Shell:
         perform: Perform,
         before_judging: Callable[[], None],
         on_failure: Callable[[BaseException], None],
+        recorder: Recorder,
     ) -> None:
         self.lag_ns = 0
         self._loop = loop
         self._perform = perform
         self._before_judging = before_judging
         self._on_failure = on_failure
+        self._recorder = recorder
         self._state: NodeState | None = None
         self._events: deque[Event] = deque()
         self._effects: deque[Effect] = deque()
@@ -70,6 +74,7 @@ class Shell:
         assert self._state is None, "booted twice"
         now = clock.monotonic_ns()
         self._state, effects = machine.boot(spec, seed=seed, now=now, incarnations=incarnations)
+        self._recorder.begin(self._state)
         self._effects.extend(effects)
         self._turn()
 
@@ -119,7 +124,9 @@ class Shell:
             event = self._events.popleft()
         else:
             return False
-        self._state, effects = machine.step(self.state, event, clock.monotonic_ns())
+        now = clock.monotonic_ns()
+        self._recorder.record(now, event, self.state)
+        self._state, effects = machine.step(self.state, event, now)
         self._effects.extend(effects)
         return True
 
