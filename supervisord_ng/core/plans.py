@@ -58,7 +58,8 @@ def _order_end(turn: Turn, child: ChildState | None, plan: Plan) -> None:
     if child is None or child.phase is Phase.DOWN:
         return
     if plan.brutal:
-        life.kill(turn, child)
+        if not plan.asked_all:
+            life.kill(turn, child)
     elif child.phase is not Phase.SPAWNING and not child.asked:
         life.ask_stop(turn, child)
 
