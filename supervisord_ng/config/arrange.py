@@ -6,8 +6,9 @@ Only names are looked at here. What each child is, and whether its keys are righ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from supervisord_ng.config import raw
 from supervisord_ng.config.explain import did_you_mean, nearest, quoted, show, with_hint
@@ -17,13 +18,12 @@ from supervisord_ng.limits import TREE_DEPTH_MAX
 from supervisord_ng.model.names import NAME_RULE, ROOT, base_name, is_name
 
 
-@dataclass
-class Sections:
+class Sections(msgspec.Struct):
     """Every named table of the configuration, in the order of the files."""
 
-    workers: dict[str, Section[raw.Worker]] = field(default_factory=dict)
-    supervisors: dict[str, Section[raw.Supervisor]] = field(default_factory=dict)
-    remotes: dict[str, Section[raw.Remote]] = field(default_factory=dict)
+    workers: dict[str, Section[raw.Worker]]
+    supervisors: dict[str, Section[raw.Supervisor]]
+    remotes: dict[str, Section[raw.Remote]]
 
     def all(self) -> list[Section[Any]]:
         """All of them, supervisors first."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from supervisord_ng.config import raw, supported
 from supervisord_ng.config.explain import RefusedError, dotted
@@ -13,8 +14,7 @@ from supervisord_ng.config.places import Notes, Place, Source
 Found = tuple[object, Place]
 
 
-@dataclass
-class Document:
+class Document(msgspec.Struct):
     """The tables of the configuration, unread, each with its place.
 
     Attributes:
@@ -23,7 +23,7 @@ class Document:
     """
 
     sources: list[Source]
-    tables: dict[tuple[str, ...], Found] = field(default_factory=dict)
+    tables: dict[tuple[str, ...], Found] = {}
 
     @property
     def main(self) -> Source:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _NOTHING = re.compile(r"(?:\s+|[#;][^\n]*)*")
 _NAME = re.compile(r"[^=\n]*")
@@ -21,8 +22,7 @@ _ESCAPED_IN_DOUBLE = re.compile(r'\\(?:(["\\`$])|\n)')
 _BARE_TOKEN = re.compile(r"(?P<escape>\\(?:(?P<kept>[^\n])|\n|$))|(?P<blanks>[ \t]+)|[^\\ \t\n]+")
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One assignment, or a line that is none: `name` is then None. `number` counts from 1."""
 
     number: int

@@ -6,7 +6,8 @@ import grp
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from supervisord_ng.config import raw
 from supervisord_ng.config.explain import show, with_hint
@@ -14,8 +15,7 @@ from supervisord_ng.config.places import Notes
 from supervisord_ng.config.tables import Section
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """The daemon's own surroundings, handed in so that a test can be another user or another host."""
 
     environ: Mapping[str, str]
@@ -39,14 +39,13 @@ def this_host(environ: Mapping[str, str] | None = None) -> Host:
     )
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """As whom a worker runs; None is the daemon's own. `variables` are those that login(1) would set."""
 
     user: int | None = None
     group: int | None = None
     groups: tuple[int, ...] | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = {}
 
 
 def identity_of(worker: Section[raw.Worker], host: Host, notes: Notes) -> Identity:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from supervisord_ng.config import units
 from supervisord_ng.config.explain import (
@@ -32,8 +33,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """How the value of a key is read.
 
     Attributes:
@@ -51,21 +51,19 @@ class Kind:
     words: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class SubTable:
+class SubTable(msgspec.Struct, frozen=True):
     """A key that holds a table with keys of its own, described by a struct of `config.raw`."""
 
     struct: type
 
 
-@dataclass(frozen=True)
-class OpenTable:
+class OpenTable(msgspec.Struct, frozen=True):
     """A key that holds a table whose keys the user invents, all with values of one kind."""
 
     must: str  # about the table's keys
     name: Callable[[str], None]  # raises RefusedError
     value: Kind
-    schema: Schema = field(default_factory=dict)
+    schema: Schema = {}
 
 
 # --- texts ---------------------------------------------------------------------------------------------------

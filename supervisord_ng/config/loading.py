@@ -9,8 +9,8 @@ import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import msgspec
 import tomli
 
 from supervisord_ng.config import raw
@@ -26,8 +26,7 @@ from supervisord_ng.limits import INCLUDE_FILES_MAX
 from supervisord_ng.model.spec import TreeSpec
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A configuration without a problem, and what should be pointed out about it all the same."""
 
     tree: TreeSpec

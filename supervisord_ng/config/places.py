@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from supervisord_ng.config.explain import RefusedError, dotted, refusal
 from supervisord_ng.config.lines import Path, line_of
 from supervisord_ng.errors import Problem
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """One file that was read. `order` is its number; problems are told in the order of their files."""
 
     shown: str  # as the user named it, or as the include pattern found it
     path: str  # absolute
     order: int
-    lines: Mapping[Path, int] = field(default_factory=dict)
+    lines: Mapping[Path, int] = {}
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A table or key of one file."""
 
     source: Source

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
@@ -349,8 +348,7 @@ class Reports(Table, frozen=True):
     ] = limits.REPORT_LOG_LINES_DEFAULT
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One key of a table, as declared above."""
 
     name: str  # in the file

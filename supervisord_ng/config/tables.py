@@ -7,8 +7,9 @@ one problem and then counts as absent, so that it makes no second one; `Table.is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from supervisord_ng.config import raw, supported
 from supervisord_ng.config.explain import RefusedError, any_of, dotted, show
@@ -175,8 +176,7 @@ def _fill_inner(kind: object, table: Table) -> raw.Table | Mapping[str, Any]:
     return fill(kind.struct, table) if isinstance(kind, SubTable) else dict(table.values)
 
 
-@dataclass(frozen=True)
-class Section(Generic[T_co]):
+class Section(msgspec.Struct, Generic[T_co], frozen=True):
     """One [supervisor.NAME], [worker.NAME] or [remote.NAME], merged with its defaults.
 
     `said` has defaults in place of what is wrong: rules that look at several keys ask `table.is_sound` first.
