@@ -56,6 +56,9 @@ CASCADE_MAX = (
     1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
 )
 RESTARTS_KEPT_MAX = 1_000  # times kept for `status` where the intensity is unlimited
+FORMER_BOOTS_KEPT = 8  # lives of a node below that are over; a late frame of an older one is not told apart
+REPORTS_UNACKED_MAX = 500  # reports on their way to the parent at a time: a credit window
+REPORTS_RESEND_NS = 5 * SECOND  # without an acknowledgement for so long they are sent again
 GIVE_UPS_KEPT = 20  # reasons kept for the daemon's last words; the store has them all
 KILL_RESEND_NS = 5 * SECOND  # a worker survives SIGKILL only in state D: say so and signal again
 DUMP_WAIT_NS = 500 * MS  # how long a hung worker is given to send its stacks before it is killed

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from supervisord_ng.core.effects import Note
 from supervisord_ng.core.state import (
     ChildState,
+    Downlink,
     Idle,
     Plan,
     Purpose,
@@ -16,7 +17,7 @@ from supervisord_ng.core.state import (
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model import names
 from supervisord_ng.model.reports import EventName
-from supervisord_ng.model.spec import ChildSpec, Strategy, SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import ChildSpec, RemoteSpec, Strategy, SupervisorSpec, WorkerSpec
 
 
 def new_child(
@@ -59,6 +60,16 @@ def supervisors_of(
             if isinstance(child, SupervisorSpec)
         ]
     return found
+
+
+def downlinks_of(supervisors: Mapping[str, SupervisorState]) -> dict[str, Downlink]:
+    """A link for each remote child, none of them up."""
+    return {
+        child.name: Downlink(path=child.path, spec=child.spec)
+        for supervisor in supervisors.values()
+        for child in supervisor.children.values()
+        if isinstance(child.spec, RemoteSpec)
+    }
 
 
 def _fresh_children(
@@ -107,6 +118,8 @@ def start_tree(turn: Turn, order: StartTree) -> None:
         restarts=(),
         plan=Plan(Purpose.BOOT, start=tuple(children)),
     )
+    if order.path == turn.root:
+        turn.change(life=f"{turn.node.boot}.{order.incarnation}", ended=None)
     turn.emit(Note(EventName.STARTING, order.path, order.incarnation, kind="supervisor"))
 
 

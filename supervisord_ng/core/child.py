@@ -44,7 +44,6 @@ from supervisord_ng.core.state import (
     ChildState,
     Idle,
     KillTree,
-    Kind,
     Phase,
     StartTree,
     StopTree,
@@ -63,7 +62,7 @@ from supervisord_ng.model.exits import (
     status_text,
 )
 from supervisord_ng.model.reports import EventName
-from supervisord_ng.model.spec import BRUTAL_KILL, INFINITY, RemoteSpec, SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import BRUTAL_KILL, INFINITY, SupervisorSpec, WorkerSpec
 
 
 class DeadlineReached:
@@ -83,13 +82,6 @@ Happening = (
     | Dumped
     | DeadlineReached
 )
-
-
-def kind_of(child: ChildState) -> Kind:
-    """What the child is, in the words of the reference."""
-    if isinstance(child.spec, SupervisorSpec):
-        return "supervisor"
-    return "remote" if isinstance(child.spec, RemoteSpec) else "worker"
 
 
 # --- orders of the supervisor --------------------------------------------------------------------
@@ -328,9 +320,7 @@ def _note(
     turn: Turn, child: ChildState, event: EventName, reason: ExitReason | None = None
 ) -> None:
     turn.emit(
-        Note(
-            event, child.path, child.incarnation, kind=kind_of(child), pid=child.pid, reason=reason
-        )
+        Note(event, child.path, child.incarnation, kind=child.kind, pid=child.pid, reason=reason)
     )
 
 
@@ -351,6 +341,7 @@ def _never(_: Turn, child: ChildState, what: Happening) -> None:
 # For each phase what can happen in it. What does not stand here is refused by `_never`.
 _POSSIBLE: dict[Phase, dict[type[Happening], Entry]] = {
     Phase.DOWN: {BecameReady: _late, Unresponsive: _late, Dumped: _late},
+    Phase.LOST: {Exited: _exited_running},
     Phase.SPAWNING: {
         Spawned: _spawned,
         SpawnFailed: _spawn_failed,

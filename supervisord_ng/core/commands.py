@@ -10,8 +10,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import boot
-from supervisord_ng.core import child as life
+from supervisord_ng.core import boot, strategy
 from supervisord_ng.core.effects import ChildInfo, Counts, Reply
 from supervisord_ng.core.events import Call
 from supervisord_ng.core.state import ChildState, Phase, Plan, Purpose, Standing, SupervisorState
@@ -111,10 +110,15 @@ def _restart_child(turn: Turn, path: str, call: Call) -> None:
     child = _static_child(turn, path, call)
     if child is None:
         return
-    if child.standing is Standing.RESTARTING:  # an operator who says `start` means now
-        child = replace(child, standing=Standing.DOWN, offender=None, deadline=None, counted=False)
-        turn.put_child(child)
-    turn.update(path, plan=Plan(Purpose.CALL, start=(call.name,), call=call))
+    start: tuple[str, ...] = (call.name,)
+    if child.standing is Standing.RESTARTING:
+        # An operator who says `start` means now: the pending restart, with those that wait for it.
+        supervisor = turn.supervisor(path)
+        start = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
+        turn.put_child(
+            replace(child, standing=Standing.DOWN, offender=None, deadline=None, counted=False)
+        )
+    turn.update(path, plan=Plan(Purpose.CALL, start=start, call=call))
 
 
 def _delete_child(turn: Turn, path: str, call: Call) -> None:
@@ -154,7 +158,7 @@ def which_children(supervisor: SupervisorState) -> tuple[ChildInfo, ...]:
             name=child.name,
             incarnation=child.offender if child.standing is Standing.UP else None,
             restarting=child.standing is Standing.RESTARTING,
-            kind=life.kind_of(child),
+            kind=child.kind,
         )
         for child in reversed(supervisor.children.values())
     )
@@ -166,7 +170,7 @@ def count_children(supervisor: SupervisorState) -> Counts:
     Of simple_one_for_one it is who is held for running; supervisor.erl does not look there.
     """
     children = supervisor.children.values()
-    supervisors = sum(1 for child in children if life.kind_of(child) == "supervisor")
+    supervisors = sum(1 for child in children if child.kind == "supervisor")
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
     return Counts(
         specs=1 if simple else len(children),

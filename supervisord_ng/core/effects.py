@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from supervisord_ng.model.exits import ExitReason
+from supervisord_ng.model.link import FromChild, FromParent
 from supervisord_ng.model.reports import Context, Decision, EventName
 from supervisord_ng.model.spec import WorkerSpec
 
@@ -140,4 +141,44 @@ class Halt(msgspec.Struct, frozen=True, tag="halt"):
     chain: tuple[str, ...] = ()
 
 
-Effect = Spawn | AskStop | Kill | Dump | Report | Note | Reply | TreeUp | Halt
+class SendUp(msgspec.Struct, frozen=True, tag="send_up"):
+    """Say this to the node above. It may get lost."""
+
+    frame: FromChild
+
+
+class SendDown(msgspec.Struct, frozen=True, tag="send_down"):
+    """Say this to the node behind the remote child `remote`. It may get lost."""
+
+    remote: str
+    frame: FromParent
+
+
+class SendReports(msgspec.Struct, frozen=True, tag="send_reports"):
+    """Send the reports that the store holds after number `after` up to number `upto` to the node above."""
+
+    after: int
+    upto: int
+
+
+class ReportsAcked(msgspec.Struct, frozen=True, tag="reports_acked"):
+    """The node above holds everything up to number `upto`: remember it, it need never be sent again."""
+
+    upto: int
+
+
+Effect = (
+    Spawn
+    | AskStop
+    | Kill
+    | Dump
+    | Report
+    | Note
+    | Reply
+    | TreeUp
+    | Halt
+    | SendUp
+    | SendDown
+    | SendReports
+    | ReportsAcked
+)

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from supervisord_ng.model.exits import SHUTDOWN, ExitReason, ExitStatus
+from supervisord_ng.model.link import FromChild, FromParent
 from supervisord_ng.model.spec import ChildSpec
 
 
@@ -163,6 +164,32 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     incarnation: int | None = None
 
 
+class FrameFromParent(msgspec.Struct, frozen=True, tag="frame_from_parent"):
+    """The node above has said something. The shell has made sure that it is that node."""
+
+    frame: FromParent
+
+
+class FrameFromChild(msgspec.Struct, frozen=True, tag="frame_from_child"):
+    """The node below that the remote child `remote` stands for has said something."""
+
+    remote: str
+    frame: FromChild
+
+
+class ReportStored(msgspec.Struct, frozen=True, tag="report_stored"):
+    """The node's own store holds its crash reports (and those of nodes below) up to number `seq`."""
+
+    seq: int
+
+
+class ReportsArrived(msgspec.Struct, frozen=True, tag="reports_arrived"):
+    """Reports of the node behind `remote`, up to its number `upto`, are durable here."""
+
+    remote: str
+    upto: int
+
+
 Event = (
     Spawned
     | SpawnFailed
@@ -181,4 +208,8 @@ Event = (
     | Suspend
     | Resume
     | Call
+    | FrameFromParent
+    | FrameFromChild
+    | ReportStored
+    | ReportsArrived
 )

@@ -16,7 +16,7 @@ from supervisord_ng.core.state import (
     SupervisorState,
 )
 from supervisord_ng.model import names
-from supervisord_ng.model.spec import SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import RemoteSpec, SupervisorSpec, WorkerSpec
 
 _EXISTS = (Phase.STARTING, Phase.RUNNING, Phase.DUMPING, Phase.STOPPING, Phase.KILLING)
 
@@ -90,8 +90,11 @@ def _check_child(state: NodeState, supervisor: SupervisorState, child: ChildStat
                 for m in supervisor.mailbox
             )
             assert told, f"{where}: its end is forgotten"
-    if child.phase in (Phase.SPAWNING, Phase.STARTING):
+    if child.phase in (Phase.SPAWNING, Phase.STARTING) and not isinstance(child.spec, RemoteSpec):
         assert child.standing is not Standing.UP, where
+    if child.phase is Phase.LOST:
+        assert isinstance(child.spec, RemoteSpec), where
+        assert state.downlinks[child.name].peer is None, f"{where}: lost, and linked"
     if isinstance(child.spec, SupervisorSpec):
         assert child.path in state.supervisors, f"{where}: a supervisor without a state"
     if isinstance(child.spec, WorkerSpec) and child.phase in _EXISTS and child.cause is None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from supervisord_ng.core import boot as fresh
 from supervisord_ng.core import child as life
-from supervisord_ng.core import liveness
+from supervisord_ng.core import liveness, remote, termination, uplink
 from supervisord_ng.core import supervisor as process
 from supervisord_ng.core.effects import Effect, Reply
 from supervisord_ng.core.events import (
@@ -26,10 +26,14 @@ from supervisord_ng.core.events import (
     Emptied,
     Event,
     Exited,
+    FrameFromChild,
+    FrameFromParent,
     Ignored,
     Kill,
     Lagged,
     Refuse,
+    ReportsArrived,
+    ReportStored,
     Resume,
     Spawned,
     SpawnFailed,
@@ -44,15 +48,18 @@ from supervisord_ng.core.state import (
     ChildStartFailed,
     KillTree,
     NodeState,
+    Outbox,
     Phase,
     Retry,
     StartTree,
     StopTree,
+    Uplink,
 )
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.limits import CASCADE_MAX, KILL_RESEND_NS
 from supervisord_ng.model import names
-from supervisord_ng.model.spec import SupervisorSpec
+from supervisord_ng.model.exits import ExitReason
+from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
 AboutChild = (
     Spawned | SpawnFailed | Ignored | BecameReady | Exited | Emptied | Unresponsive | Dumped
@@ -66,6 +73,10 @@ def boot(
     now: int,
     incarnations: Mapping[str, int] | None = None,
     refuse: tuple[Refuse, ...] = (),
+    name: str = "",
+    boot_id: str = "",
+    parent: ParentSpec | None = None,
+    outbox: Outbox | None = None,
 ) -> tuple[NodeState, tuple[Effect, ...]]:
     """Start the tree.
 
@@ -75,15 +86,30 @@ def boot(
         now: monotonic nanoseconds.
         incarnations: the last incarnation number ever used, by path, so that none is used twice.
         refuse: what the world has to say beforehand, see `events.Refuse`.
+        name: of this node.
+        boot_id: a name for this life of the daemon that no other has.
+        parent: the node above, None for a node of its own.
+        outbox: how far this node's crash reports have come.
     """
     used = incarnations or {}
     root = spec.name
     supervisors = fresh.supervisors_of(spec, root, used, 0)
-    state = NodeState(root=root, supervisors=supervisors, seed=seed, refusals=refuse)
+    state = NodeState(
+        root=root,
+        supervisors=supervisors,
+        seed=seed,
+        refusals=refuse,
+        name=name,
+        boot=boot_id,
+        uplink=None if parent is None else Uplink(parent, outbox=outbox or Outbox()),
+        downlinks=fresh.downlinks_of(supervisors),
+    )
     turn = Turn(state, now)
-    turn.inbox.append(StartTree(root, used.get(root, 0) + 1, automatic=False))
-    _settle(turn)
-    return turn.finish()
+    turn.update(root, incarnation=used.get(root, 0))
+    uplink.begin(turn)
+    if uplink.starts_alone(turn):
+        turn.inbox.append(StartTree(root, used.get(root, 0) + 1, automatic=False))
+    return _finish(turn)
 
 
 def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Effect, ...]]:
@@ -104,15 +130,25 @@ def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Eff
     else:
         _expire(turn)
         _take(turn, event)
+    return _finish(turn)
+
+
+def _finish(turn: Turn) -> tuple[NodeState, tuple[Effect, ...]]:
+    """Settle what is under way, then tell the other nodes what they have to know."""
     _settle(turn)
+    if not turn.node.halted:
+        uplink.tell(turn)
+        remote.tell(turn)
     return turn.finish()
 
 
 def next_deadline(state: NodeState) -> int | None:
     """When `step` has to be called at the latest (with `Tick`), None if nothing is waited for."""
-    return min(
-        (s.deadline for s in state.supervisors.values() if s.deadline is not None), default=None
-    )
+    if state.halted:
+        return None
+    deadlines = [s.deadline for s in state.supervisors.values() if s.deadline is not None]
+    links = (uplink.deadline(state.uplink), remote.deadline(state.downlinks))
+    return min((*deadlines, *(time for time in links if time is not None)), default=None)
 
 
 def _expire(turn: Turn) -> None:
@@ -133,6 +169,9 @@ def _expire(turn: Turn) -> None:
         else:
             life.happens(turn, child, life.DeadlineReached())
         _settle(turn)
+    uplink.expire(turn)
+    remote.expire(turn)
+    _settle(turn)
 
 
 def _take(turn: Turn, event: Event) -> None:
@@ -146,17 +185,41 @@ def _take(turn: Turn, event: Event) -> None:
         case Call(path=path):
             _call(turn, path, event)
         case Stop(reason=reason):
-            turn.change(stop_asked=True)
-            turn.inbox.append(StopTree(turn.root, reason))
+            _stop(turn, reason)
         case Kill(path=path):
             _kill_supervisor(turn, path)
         case Refuse():
             turn.change(refusals=(*turn.node.refusals, event))
+        case FrameFromParent() | FrameFromChild() | ReportStored() | ReportsArrived():
+            _take_from_link(turn, event)
         case Suspend(path=path) | Resume(path=path):
             if path in turn.supervisors:
                 process.suspend(turn, path, suspended=isinstance(event, Suspend))
         case _:
             _about_child(turn, event)
+
+
+def _take_from_link(
+    turn: Turn, event: FrameFromParent | FrameFromChild | ReportStored | ReportsArrived
+) -> None:
+    match event:
+        case FrameFromParent(frame=frame):
+            uplink.receive(turn, frame)
+        case FrameFromChild(remote=name, frame=frame):
+            remote.receive(turn, name, frame)
+        case ReportStored(seq=seq):
+            uplink.report_stored(turn, seq)
+        case ReportsArrived(remote=name, upto=upto):
+            remote.reports_arrived(turn, name, upto)
+
+
+def _stop(turn: Turn, reason: ExitReason) -> None:
+    """The daemon is to end, and its tree with it, if that has not ended before."""
+    turn.change(stop_asked=True)
+    if turn.supervisor(turn.root).alive:
+        turn.inbox.append(StopTree(turn.root, reason))
+    elif not turn.node.halted:
+        termination.halt(turn, reason)
 
 
 def _beats(turn: Turn, event: Beats) -> None:
@@ -170,6 +233,8 @@ def _lagged(turn: Turn, event: Lagged) -> None:
     for supervisor in list(turn.supervisors.values()):
         for child in supervisor.children.values():
             liveness.lagged(turn, child, event.lag_ns)
+    uplink.lagged(turn, event.lag_ns)
+    remote.lagged(turn, event.lag_ns)
 
 
 def _about_child(turn: Turn, event: AboutChild) -> None:
@@ -203,7 +268,8 @@ def _settle(turn: Turn) -> None:
         message = turn.inbox.popleft()
         match message:
             case StartTree() | StopTree() | KillTree():
-                process.obey(turn, message)
+                local = message.path in turn.supervisors
+                (process if local else remote).obey(turn, message)
             case ChildStarted() | ChildStartFailed() | ChildGone():
                 process.hear(turn, message)
             case BecameReady() | Exited():

@@ -83,14 +83,16 @@ def _settle_stopped(turn: Turn, path: str, child: ChildState) -> None:
                 EventName.STOPPED,
                 child.path,
                 child.incarnation,
-                kind=life.kind_of(child),
+                kind=child.kind,
                 reason=child.last_exit,
             )
         )
         if not plan.brutal and not ended_as_wanted(child, child.last_exit):
             _shutdown_error(turn, path, child, child.last_exit)
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
-    if child.spec.restart is Restart.TEMPORARY or simple:
+    never_ran = child.standing is Standing.DOWN and not child.asked
+    still_to_come = plan.purpose is Purpose.RESTART and never_ran  # of a boot that is retried
+    if simple or (child.spec.restart is Restart.TEMPORARY and not still_to_come):
         turn.remove_child(child.path)
         return
     by_operator = plan.purpose is Purpose.CALL
@@ -178,7 +180,12 @@ def start_next(turn: Turn, path: str) -> bool:
 
 
 def _wanted(child: ChildState, plan: Plan) -> bool:
-    """Whether a plan starts this child: `autostart = false` wants a person, or to have been running."""
+    """Whether a plan starts this child: `autostart = false` wants a person, or to have been running.
+
+    A boot that goes on leaves alone whom an operator has stopped meanwhile; a restart does not (OTP).
+    """
+    if plan.purpose is Purpose.BOOT and child.by_operator:
+        return False
     return plan.purpose is Purpose.CALL or is_autostarted(child) or child.idle is not Idle.STOPPED
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import child as life
 from supervisord_ng.core import intensity, plans, strategy, termination
 from supervisord_ng.core.backoff import delay_ns
 from supervisord_ng.core.effects import Note
@@ -180,7 +179,7 @@ def _note_restart(turn: Turn, path: str, child: ChildState, delay: int) -> None:
             EventName.RESTARTING,
             child.path,
             child.incarnation,
-            kind=life.kind_of(child),
+            kind=child.kind,
             restarts_in_window=intensity.in_window(supervisor.restarts, turn.now, spec.period_ns),
             intensity=spec.intensity,
             period_ns=spec.period_ns,
@@ -209,7 +208,7 @@ def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
             EventName.START_FAILED,
             child.path,
             child.incarnation,
-            kind=life.kind_of(child),
+            kind=child.kind,
             reason=reason,
         )
     )
@@ -276,6 +275,10 @@ def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
         )
     )
     supervisor = turn.supervisor(path)
+    first = supervisor.children.get(plan.child)
+    if first is not None and first.name != child.name and first.standing is Standing.RESTARTING:
+        # The retry is about the one that failed now; the one whose restart it was is just down.
+        turn.put_child(replace(first, standing=Standing.DOWN, offender=None))
     if not delay:
         mailbox = (*supervisor.mailbox, Retry(child.name, child.incarnation))
         turn.update(path, mailbox=mailbox)
@@ -337,7 +340,7 @@ def _give_up(
 def _note_end(turn: Turn, child: ChildState, reason: ExitReason, decision: Decision) -> None:
     """Tell the event stream that a child ended by itself."""
     event = EventName.CRASHED if reason.is_abnormal else EventName.EXITED
-    if life.kind_of(child) == "supervisor":
+    if child.kind == "supervisor":
         return  # it has said so itself, with its reason
     turn.emit(
         Note(event, child.path, child.incarnation, pid=None, reason=reason, decision=decision)

@@ -22,7 +22,9 @@ import msgspec
 
 from supervisord_ng.core.events import Call, Refuse
 from supervisord_ng.model.exits import ExitReason
-from supervisord_ng.model.spec import ChildSpec, SupervisorSpec
+from supervisord_ng.model.link import Order as RemoteOrder
+from supervisord_ng.model.link import TreeNow
+from supervisord_ng.model.spec import ChildSpec, ParentSpec, RemoteSpec, SupervisorSpec
 
 Kind = Literal["worker", "supervisor", "remote"]
 
@@ -39,6 +41,7 @@ class Phase(StrEnum):
     """What a child is doing. One deadline belongs to each phase, see `ChildState.deadline`."""
 
     DOWN = "down"  # nothing of it is left. Deadline: the pending restart, if it waits for one
+    LOST = "lost"  # of a remote: wanted, and there is no link to its node. No deadline
     SPAWNING = "spawning"  # `Spawn` is on its way. No deadline: the kernel answers
     STARTING = "starting"  # it exists and is not ready. Deadline: start timeout
     RUNNING = "running"  # it is ready. Deadline: the next sign of life
@@ -86,6 +89,13 @@ class ChildState(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The child's id."""
         return self.spec.name
+
+    @property
+    def kind(self) -> Kind:
+        """What the child is, in the words of the reference."""
+        if isinstance(self.spec, SupervisorSpec):
+            return "supervisor"
+        return "remote" if isinstance(self.spec, RemoteSpec) else "worker"
 
 
 class Purpose(StrEnum):
@@ -217,6 +227,49 @@ class SupervisorState(msgspec.Struct, frozen=True):
     retired: int = 0  # the highest incarnation of a child that was deleted
 
 
+class Downlink(msgspec.Struct, frozen=True):
+    """The link to the node below whose root is the remote child at `path`. Times are monotonic."""
+
+    path: str
+    spec: RemoteSpec
+    peer: str | None = None  # the boot that it shook hands with; None: no link
+    last: str | None = None  # the boot that it shook hands with last, link or no link
+    former: tuple[str, ...] = ()  # boots of that node that are over
+    answer: int | None = None  # the number of a hello to be answered
+    seq: int = 0  # of the last frame sent
+    heard_seq: int = 0  # of the last frame taken
+    beat_at: int | None = None
+    judge_at: int | None = None
+    life: str | None = None  # of the tree below that runs on our behalf
+    said: RemoteOrder | None = None  # the last order told
+
+
+class Outbox(msgspec.Struct, frozen=True):
+    """How far the crash reports of this node have come, as numbers of its own store."""
+
+    stored: int = 0
+    acked: int = 0
+    sent: int = 0
+    resend_at: int | None = None
+
+
+class Uplink(msgspec.Struct, frozen=True):
+    """The link to the node above. Times are monotonic."""
+
+    spec: ParentSpec
+    peer: str | None = None  # the boot of the parent that it shook hands with; None: no link
+    tenure: str | None = None  # the boot whose orders `generation` belongs to
+    seq: int = 0
+    first_hello: int = 0  # a welcome that answers an earlier hello is a late one
+    heard_seq: int = 0
+    beat_at: int | None = None
+    judge_at: int | None = None
+    partition_at: int | None = None
+    generation: int = 0
+    said: TreeNow | None = None
+    outbox: Outbox = Outbox()
+
+
 class NodeState(msgspec.Struct, frozen=True):
     """The whole node. `supervisors` maps a path to its supervisor, parents before their children."""
 
@@ -227,4 +280,12 @@ class NodeState(msgspec.Struct, frozen=True):
     up_announced: bool = False
     halted: bool = False
     refusals: tuple[Refuse, ...] = ()
+    name: str = ""
+    boot: str = ""  # the name of this life of the daemon, for the nodes above and below
+    life: str | None = None  # of the root supervisor
+    ended: ExitReason | None = (
+        None  # why the root ended, while the parent node decides what follows
+    )
+    uplink: Uplink | None = None
+    downlinks: dict[str, Downlink] = {}  # by the name of the remote child
     chain: tuple[str, ...] = ()  # why supervisors gave up, oldest first; told when the root ends

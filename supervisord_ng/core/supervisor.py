@@ -33,6 +33,7 @@ from supervisord_ng.core.state import (
     Standing,
     StartTree,
     StopTree,
+    SupervisorState,
 )
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model.reports import EventName
@@ -90,7 +91,12 @@ def run(turn: Turn, path: str) -> None:
         supervisor = turn.supervisor(path)
         plan = supervisor.plan
         if plan is None:
-            if not supervisor.alive or supervisor.suspended or not supervisor.mailbox:
+            if not supervisor.alive or supervisor.suspended:
+                return
+            if not supervisor.mailbox:
+                if _boot_is_stuck(supervisor):
+                    turn.update(path, plan=Plan(Purpose.BOOT, start=tuple(supervisor.children)))
+                    continue
                 return
             turn.update(path, mailbox=supervisor.mailbox[1:])
             _handle(turn, path, supervisor.mailbox[0])
@@ -104,6 +110,13 @@ def run(turn: Turn, path: str) -> None:
                 return
         else:
             _finish(turn, path)
+
+
+def _boot_is_stuck(supervisor: SupervisorState) -> bool:
+    """Whether the boot waited for the retry of a child that an operator has stopped meanwhile."""
+    return not supervisor.booted and all(
+        child.standing is not Standing.RESTARTING for child in supervisor.children.values()
+    )
 
 
 def _handle(turn: Turn, path: str, message: Message) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import plans
+from supervisord_ng.core import plans, remote, uplink
 from supervisord_ng.core.effects import Halt, Note, Reply
 from supervisord_ng.core.events import Call, Exited
 from supervisord_ng.core.state import Idle, ParentStop, Phase, Plan, Purpose, Standing
@@ -73,20 +73,30 @@ def finish_exit(turn: Turn, path: str) -> None:
         if isinstance(message, Call):
             turn.emit(Reply(message.request, "noproc", reason=plan.reason))
     if path == turn.root:
-        turn.change(halted=True)
-        if not supervisor.booted and not turn.node.stop_asked:
-            turn.emit(
-                Note(
-                    EventName.START_FAILED,
-                    path,
-                    supervisor.incarnation,
-                    kind="supervisor",
-                    reason=plan.reason,
-                )
-            )
-        turn.emit(Halt(plan.reason, asked=turn.node.stop_asked, chain=turn.node.chain))
+        _root_ended(turn, plan.reason, booted=supervisor.booted)
     else:
         turn.inbox.append(Exited(path, supervisor.incarnation, plan.reason))
+
+
+def _root_ended(turn: Turn, reason: ExitReason, *, booted: bool) -> None:
+    """The top of the tree is gone. Where there is a node above, that decides what follows."""
+    if not booted and not turn.node.stop_asked:
+        incarnation = turn.supervisor(turn.root).incarnation
+        turn.emit(
+            Note(EventName.START_FAILED, turn.root, incarnation, kind="supervisor", reason=reason)
+        )
+    if turn.node.uplink is not None and not turn.node.stop_asked:
+        turn.change(ended=reason)
+    else:
+        halt(turn, reason)
+
+
+def halt(turn: Turn, reason: ExitReason) -> None:
+    """The daemon has nothing more to do."""
+    uplink.say_goodbye(turn)
+    remote.say_goodbye(turn)
+    turn.change(halted=True)
+    turn.emit(Halt(reason, asked=turn.node.stop_asked, chain=turn.node.chain))
 
 
 def _note_exit(turn: Turn, path: str, reason: ExitReason) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import child as life
 from supervisord_ng.core.intensity import in_window
 from supervisord_ng.core.plans import is_autostarted
 from supervisord_ng.core.restarts import is_restarted
@@ -22,6 +21,7 @@ from supervisord_ng.model import names
 from supervisord_ng.model.status import Row, State
 
 _ALIVE = {
+    Phase.LOST: State.LOST,
     Phase.SPAWNING: State.STARTING,
     Phase.STARTING: State.STARTING,
     Phase.RUNNING: State.RUNNING,
@@ -76,13 +76,13 @@ def root_state(state: NodeState) -> State:
 def child_row(state: NodeState, above: SupervisorState, child: ChildState, now: int) -> Row:
     """The row of one child of the supervisor `above`."""
     word = child_state(above, child)
-    alive = child.phase not in (Phase.DOWN, Phase.SPAWNING)
+    alive = child.phase not in (Phase.DOWN, Phase.SPAWNING, Phase.LOST)
     last = child.last_exit
     own = state.supervisors.get(child.path)
     row = Row(
         path=child.path,
         name=child.name,
-        kind=life.kind_of(child),
+        kind=child.kind,
         supervisor=above.path,
         state=word,
         ready=alive and child.ready and word is State.RUNNING,

@@ -13,18 +13,13 @@ from collections.abc import Mapping
 
 from supervisord_ng import limits
 from supervisord_ng.model import names
-from supervisord_ng.model.reports import Event, EventName
-from supervisord_ng.model.words import describe, mood
+from supervisord_ng.model.reports import Event
+from supervisord_ng.model.words import describe, is_quiet, mood
 
 _RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
 _MOODS = {"good": "\x1b[32m", "bad": "\x1b[1;31m", "plain": "\x1b[1m", "dim": _DIM}
 _COLOURS = tuple(f"\x1b[{code}m" for code in (36, 33, 35, 34, 96, 93, 95, 94))
 _CONTROLS = {code: "?" for code in (*range(32), *range(127, 160)) if code != 9}
-# Of a worker the beginning of a start or stop says little beside its end, of a supervisor the other way round.
-_QUIET = {
-    "worker": frozenset({EventName.STARTING, EventName.STOPPING, EventName.READY}),
-    "supervisor": frozenset({EventName.STARTING, EventName.STOPPED}),
-}
 
 
 class Console:
@@ -62,7 +57,7 @@ class Console:
 
     def event(self, event: Event) -> None:
         """What happened and was decided."""
-        if event.event in _QUIET.get(event.kind or "", ()):
+        if is_quiet(event):
             return
         name = names.leaf(event.path) if event.path is not None else "daemon"
         text = describe(event)

@@ -9,6 +9,7 @@ from typing import Any
 
 from supervisord_ng import limits
 from supervisord_ng.core.effects import Note
+from supervisord_ng.core.notes import event_of
 from supervisord_ng.model.reports import Event, EventName
 from supervisord_ng.runtime import clock
 
@@ -30,36 +31,35 @@ class Feed:
 
     def note(self, note: Note, report: str | None = None) -> None:
         """Publish what the core has to say. `report` is the id of the crash report about it."""
-        self.publish(
-            note.event,
-            note.path,
-            note.incarnation,
-            pid=note.pid,
-            kind=note.kind,
-            reason=None if note.reason is None else note.reason.text,
-            decision=note.decision,
-            restarts_in_window=note.restarts_in_window,
-            intensity=note.intensity,
-            period_s=_seconds(note.period_ns),
-            delay_s=_seconds(note.delay_ns),
-            with_siblings=note.with_siblings,
-            report=report,
+        self._publish(
+            event_of(
+                note,
+                seq=self._last + 1,
+                time=clock.wall_s(),
+                node=self._node,
+                pid=note.pid,
+                report=report,
+            )
         )
 
     def publish(
         self, event: EventName, path: str | None, incarnation: int | None, **details: Any
     ) -> None:
         """Number an event, stamp it, and wake up who follows."""
-        self._last += 1
-        published = Event(
-            seq=self._last,
-            time=clock.wall_s(),
-            node=self._node,
-            event=event,
-            path=path,
-            incarnation=incarnation,
-            **details,
+        self._publish(
+            Event(
+                seq=self._last + 1,
+                time=clock.wall_s(),
+                node=self._node,
+                event=event,
+                path=path,
+                incarnation=incarnation,
+                **details,
+            )
         )
+
+    def _publish(self, published: Event) -> None:
+        self._last = published.seq
         self._events.append(published)
         self._on_event(published)
         changed, self._changed = self._changed, asyncio.Event()
@@ -80,7 +80,3 @@ class Feed:
             if not follow:
                 return
             await changed.wait()
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / limits.SECOND

@@ -1,4 +1,4 @@
-"""Events in plain words, for everyone who shows them to a person: ``sng run`` and ``sng events``."""
+"""Events in plain words, for everyone who shows them to a person: ``sng run``, ``events``, ``simulate``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ _MOODS: dict[EventName, Mood] = {
     EventName.LINK_UP: "good",
 }
 
+_QUIET = {
+    "worker": frozenset({EventName.STARTING, EventName.STOPPING, EventName.READY}),
+    "supervisor": frozenset({EventName.STARTING, EventName.STOPPED}),
+}
+
 _REASONS = {
     "heartbeat_timeout": "it hung, no heartbeat or no progress in time",
     "liveness": "its liveness probe failed",
@@ -37,6 +42,15 @@ _REASONS = {
 def mood(event: Event) -> Mood:
     """How bad the news is, for the colour of a line."""
     return _MOODS.get(event.event, "plain")
+
+
+def is_quiet(event: Event) -> bool:
+    """Whether the event says nothing to somebody who is told the others.
+
+    Of a worker the beginning of a start or stop says little beside its end, of a supervisor the other way
+    round.
+    """
+    return event.event in _QUIET.get(event.kind or "", ())
 
 
 def describe(event: Event) -> str:

@@ -98,7 +98,7 @@ class Workers:
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
         self.reaper = Reaper(loop, self._exited, self._emptied)
-        self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard)
+        self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard, self._belongs)
         self.notify = NotifyServer(loop, self._notify_path, self._notified)
 
     # --- effects ---------------------------------------------------------------------------------
@@ -296,6 +296,13 @@ class Workers:
         record = self._by_pid.pop(pid)
         record.capture.drain_now()
         self._feed(Emptied(record.path, record.incarnation))
+
+    def _belongs(self, path: str, pid: int) -> bool:
+        """Whether a process is part of a worker; one that is gone by now may have been."""
+        record = self._records.get(path)
+        if record is None or record.pid is None or not os.path.exists(f"/proc/{pid}"):
+            return True
+        return worker_of(pid, self._by_pid.__contains__) == record.pid
 
     def _heard(self, received: list[Received]) -> None:
         """A batch of messages of the SDK: all signs of life in it are one event."""

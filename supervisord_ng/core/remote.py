@@ -1,0 +1,288 @@
+"""The parent's side of a link: the root supervisor of another node as a child of this tree.
+
+It takes the same three orders as every child and tells the same things of itself; only the way is
+longer. What is wanted of it is said again with every beat, with the child's incarnation as
+generation, so an order that was lost comes again and one that is late does nothing. A silent link
+is a suspicion and no death: the child is LOST, and what has become of it is known when its node
+returns, by the name of the life of its root: the same life, then nothing has happened; another or
+none, then that was its end. With `on_lost = "exit"` the silence itself is the end, as in OTP
+({'EXIT', Pid, noconnection}).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from supervisord_ng.core.effects import Note, Report, SendDown
+from supervisord_ng.core.events import Exited
+from supervisord_ng.core.intensity import in_window
+from supervisord_ng.core.state import (
+    ChildStarted,
+    ChildState,
+    Downlink,
+    KillTree,
+    Order,
+    Phase,
+    StartTree,
+    StopTree,
+)
+from supervisord_ng.core.turn import Turn
+from supervisord_ng.limits import FORMER_BOOTS_KEPT
+from supervisord_ng.model import names
+from supervisord_ng.model.exits import KILLED, NOCONNECTION, SHUTDOWN, UNKNOWN, ExitReason
+from supervisord_ng.model.link import (
+    Ack,
+    ChildBeat,
+    FromChild,
+    Goodbye,
+    Hello,
+    ParentBeat,
+    TreeNow,
+    Welcome,
+)
+from supervisord_ng.model.link import Order as RemoteOrder
+from supervisord_ng.model.reports import Context, Decision, EventName
+
+_WANTED = (Phase.LOST, Phase.STARTING, Phase.RUNNING)
+
+
+# --- orders of its supervisor ---------------------------------------------------------------------
+def obey(turn: Turn, order: Order) -> None:
+    """An order for the remote child at `order.path`, whose record `child` has prepared."""
+    child = turn.living_child(order.path)
+    link = turn.node.downlinks[child.name]
+    match order:
+        case StartTree():
+            # Nobody waits for a remote: its siblings start, and it is there when its node is.
+            phase = Phase.LOST if link.peer is None else Phase.STARTING
+            turn.put_child(replace(child, phase=phase, ready=True, deadline=None))
+            _change(turn, child.name, life=None)
+            turn.inbox.append(ChildStarted(names.parent(child.path), child.name))
+        case StopTree():
+            # The end of this daemon is not theirs: an orderly restart of one host must not stop a fleet.
+            if link.peer is None or turn.node.stop_asked:
+                _ended(turn, child, SHUTDOWN)
+        case KillTree():
+            if link.peer is None or turn.node.stop_asked:
+                _ended(turn, child, KILLED)
+
+
+def _ended(turn: Turn, child: ChildState, reason: ExitReason) -> None:
+    _change(turn, child.name, life=None)
+    turn.inbox.append(Exited(child.path, child.incarnation, reason))
+
+
+# --- the wire ---------------------------------------------------------------------------------------
+def receive(turn: Turn, name: str, frame: FromChild) -> None:
+    """The node below has said something; what is late, repeated or of another boot says nothing."""
+    link = turn.node.downlinks.get(name)
+    if link is None:
+        return
+    if isinstance(frame, Hello):
+        _hello(turn, name, link, frame)
+        return
+    if frame.boot != link.peer or frame.to != turn.node.boot or frame.seq <= link.heard_seq:
+        return
+    _heard(turn, name, frame.seq)
+    match frame:
+        case ChildBeat(tree=tree):
+            _judge(turn, name, tree)
+        case Goodbye():
+            _lose(turn, name, orderly=True)
+
+
+def reports_arrived(turn: Turn, name: str, upto: int) -> None:
+    """Reports of that node are durable here: say so, and it need not send them again."""
+    link = turn.node.downlinks.get(name)
+    if link is not None and link.peer is not None:
+        turn.emit(SendDown(name, Ack(turn.node.boot, _next_seq(turn, name), link.peer, upto)))
+
+
+def deadline(downlinks: dict[str, Downlink]) -> int | None:
+    """The next thing that any of the links waits for."""
+    times = [
+        time
+        for link in downlinks.values()
+        for time in (link.beat_at, link.judge_at)
+        if time is not None
+    ]
+    return min(times, default=None)
+
+
+def expire(turn: Turn) -> None:
+    """Judge who is silent, beat to the others."""
+    for name, link in turn.node.downlinks.items():
+        if link.judge_at is not None and link.judge_at <= turn.now:
+            _lose(turn, name, orderly=False)
+        elif link.beat_at is not None and link.beat_at <= turn.now:
+            _beat(turn, name)
+
+
+def tell(turn: Turn) -> None:
+    """At the end of a step: answer who said hello; tell at once who is wanted otherwise than last said."""
+    for name, link in turn.node.downlinks.items():
+        if link.answer is not None:
+            _welcome(turn, name)
+        elif link.peer is not None and link.said != _order(turn, link):
+            _beat(turn, name)
+
+
+def say_goodbye(turn: Turn) -> None:
+    """The daemon ends in good order, and leaves the trees below running."""
+    for name, link in turn.node.downlinks.items():
+        if link.peer is not None:
+            seq = _next_seq(turn, name)
+            turn.emit(SendDown(name, Goodbye(turn.node.boot, seq, link.peer)))
+
+
+def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
+    """A handshake, unless it is an echo. Answered when the step is over: what is wanted is known then."""
+    same = hello.boot == link.last
+    if hello.boot in link.former or (same and hello.seq <= link.heard_seq):
+        return
+    if not same and link.last is not None:
+        former = (*link.former, link.last)[-FORMER_BOOTS_KEPT:]
+        _change(turn, name, former=former)
+    if link.peer != hello.boot:
+        _change(turn, name, peer=hello.boot, last=hello.boot)
+        _note(turn, link.path, EventName.LINK_UP)
+    _heard(turn, name, hello.seq)
+    _change(turn, name, answer=hello.seq)
+    _judge(turn, name, hello.tree)
+
+
+def _welcome(turn: Turn, name: str) -> None:
+    link = turn.node.downlinks[name]
+    assert link.peer is not None
+    assert link.answer is not None
+    order = _order(turn, link)
+    boot = turn.node.boot
+    interval = link.spec.heartbeat.interval_ns
+    seq = _next_seq(turn, name)
+    frame = Welcome(turn.node.name, boot, seq, link.peer, link.answer, order, interval)
+    turn.emit(SendDown(name, frame))
+    _change(turn, name, said=order, answer=None, beat_at=turn.now + interval)
+
+
+def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
+    """Compare how the tree below is with how this tree holds it."""
+    link = turn.node.downlinks[name]
+    child = turn.child(link.path)
+    if child is None or child.phase is Phase.DOWN:
+        return
+    obeyed = tree.tenure == turn.node.boot and tree.generation >= child.incarnation
+    if child.phase in (Phase.STOPPING, Phase.KILLING):
+        if obeyed and tree.state == "down":
+            _ended(turn, child, KILLED if child.phase is Phase.KILLING else SHUTDOWN)
+    elif link.life is not None and tree.life != link.life:
+        _ended(turn, child, UNKNOWN)  # what we knew has ended, and nobody has told how
+    elif tree.state == "down" and (obeyed or link.life is not None):
+        _ended(turn, child, tree.reason or UNKNOWN)
+    else:
+        _holds(turn, child, tree, obeyed=obeyed)
+
+
+def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> None:
+    """Nothing has ended: it runs on our behalf, or is on its way there."""
+    if obeyed and tree.state in ("starting", "up"):
+        _change(turn, child.name, life=tree.life)
+    phase = Phase.RUNNING if obeyed and tree.state == "up" else Phase.STARTING
+    if child.phase is not phase:
+        turn.put_child(replace(child, phase=phase, deadline=None))
+
+
+def _lose(turn: Turn, name: str, *, orderly: bool) -> None:
+    """Nothing more is heard of that node."""
+    link = turn.node.downlinks[name]
+    _change(turn, name, peer=None, judge_at=None, beat_at=None, said=None, answer=None)
+    child = turn.child(link.path)
+    incarnation = 0 if child is None else child.incarnation
+    reason = SHUTDOWN if orderly else NOCONNECTION
+    turn.emit(Note(EventName.LINK_DOWN, link.path, incarnation, kind="remote", reason=reason))
+    if child is None or child.phase in (Phase.DOWN, Phase.LOST):
+        return
+    if child.phase in (Phase.STOPPING, Phase.KILLING):
+        _ended(turn, child, reason)
+        return
+    if orderly:  # it comes back as another life, and that will be no fault
+        _change(turn, name, life=None)
+    else:
+        _report_lost(turn, link, child)
+    if link.spec.on_lost == "exit" and not orderly:
+        _ended(turn, child, NOCONNECTION)
+    else:
+        turn.put_child(replace(child, phase=Phase.LOST, deadline=None))
+
+
+def _report_lost(turn: Turn, link: Downlink, child: ChildState) -> None:
+    """Say once that a node is silent. With `on_lost = "exit"` the end that follows says it."""
+    if link.spec.on_lost == "exit":
+        return
+    path = names.parent(child.path)
+    above = turn.supervisor(path)
+    turn.emit(
+        Report(
+            supervisor=path,
+            context=Context.CHILD_TERMINATED,
+            path=child.path,
+            offender=child.incarnation,
+            retrying=False,
+            reason=NOCONNECTION,
+            decision=Decision.NONE,
+            restarts_in_window=in_window(above.restarts, turn.now, above.spec.period_ns),
+            intensity=above.spec.intensity,
+            period_ns=above.spec.period_ns,
+            incarnation=child.incarnation,
+            supervisor_incarnation=above.incarnation,
+        )
+    )
+
+
+def lagged(turn: Turn, lag_ns: int) -> None:
+    """This daemon was late: nobody's silence of that time says anything."""
+    for name, link in turn.node.downlinks.items():
+        if link.judge_at is not None:
+            _change(turn, name, judge_at=link.judge_at + lag_ns)
+
+
+def _order(turn: Turn, link: Downlink) -> RemoteOrder:
+    """What is wanted of that node's tree, by the record of the child."""
+    child = turn.child(link.path)
+    if child is None:
+        return RemoteOrder("stop", 0)
+    if child.phase in _WANTED:
+        return RemoteOrder("run", child.incarnation)
+    return RemoteOrder("kill" if child.phase is Phase.KILLING else "stop", child.incarnation)
+
+
+def _heard(turn: Turn, name: str, seq: int) -> None:
+    link = turn.node.downlinks[name]
+    _change(turn, name, heard_seq=seq, judge_at=turn.now + link.spec.heartbeat.timeout_ns)
+
+
+def _beat(turn: Turn, name: str) -> None:
+    link = turn.node.downlinks[name]
+    assert link.peer is not None
+    order = _order(turn, link)
+    seq = _next_seq(turn, name)
+    turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))
+    _change(turn, name, said=order, beat_at=turn.now + link.spec.heartbeat.interval_ns)
+
+
+def _note(turn: Turn, path: str, event: EventName) -> None:
+    child = turn.child(path)
+    turn.emit(Note(event, path, 0 if child is None else child.incarnation, kind="remote"))
+
+
+def _next_seq(turn: Turn, name: str) -> int:
+    seq = turn.node.downlinks[name].seq + 1
+    _change(turn, name, seq=seq)
+    return seq
+
+
+def _change(turn: Turn, name: str, **changes: Any) -> None:
+    links = dict(turn.node.downlinks)
+    links[name] = replace(links[name], **changes)
+    turn.change(downlinks=links)
