@@ -180,12 +180,7 @@ def start_next(turn: Turn, path: str) -> bool:
 
 
 def _wanted(child: ChildState, plan: Plan) -> bool:
-    """Whether a plan starts this child: `autostart = false` wants a person, or to have been running.
-
-    A boot that goes on leaves alone whom an operator has stopped meanwhile; a restart does not (OTP).
-    """
-    if plan.purpose is Purpose.BOOT and child.by_operator:
-        return False
+    """Whether a plan starts this child: `autostart = false` wants a person, or to have been running."""
     return plan.purpose is Purpose.CALL or is_autostarted(child) or child.idle is not Idle.STOPPED
 
 

@@ -95,7 +95,7 @@ def run(turn: Turn, path: str) -> None:
                 return
             if not supervisor.mailbox:
                 if _boot_is_stuck(supervisor):
-                    turn.update(path, plan=Plan(Purpose.BOOT, start=tuple(supervisor.children)))
+                    _go_on_booting(turn, path)
                     continue
                 return
             turn.update(path, mailbox=supervisor.mailbox[1:])
@@ -117,6 +117,13 @@ def _boot_is_stuck(supervisor: SupervisorState) -> bool:
     return not supervisor.booted and all(
         child.standing is not Standing.RESTARTING for child in supervisor.children.values()
     )
+
+
+def _go_on_booting(turn: Turn, path: str) -> None:
+    """Start those whose turn has not come yet; who ended or was stopped meanwhile stays so."""
+    children = turn.supervisor(path).children.values()
+    start = tuple(child.name for child in children if child.idle is Idle.WAITING)
+    turn.update(path, plan=Plan(Purpose.BOOT, start=start))
 
 
 def _handle(turn: Turn, path: str, message: Message) -> None:
