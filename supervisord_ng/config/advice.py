@@ -34,22 +34,20 @@ def advise(sections: Sections, children: Children, notes: Notes) -> None:
 def _about_supervisor(
     supervisor: Section[raw.Supervisor], said: raw.Supervisor, notes: Notes
 ) -> None:
-    def warn(key: str, text: str) -> None:
-        notes.warning(supervisor.place(key), f"{supervisor.key(key)}: {text}")
-
     if not said.children:
-        warn("children", "is empty: nothing runs below this supervisor")
+        supervisor.warning(notes, "is empty: nothing runs below this supervisor", "children")
     if said.shutdown != INFINITY:
         shown = quoted(str(SHUTDOWN.write(said.shutdown)))
         text = "may kill its children in the middle of their own stop"
         hint = f"use {quoted(INFINITY)}: each child has a shutdown of its own"
-        warn("shutdown", f"{shown} {text} ({hint})")
+        supervisor.warning(notes, f"{shown} {text} ({hint})", "shutdown")
     if supervisor.name == ROOT:
         _about_root(supervisor, notes)
     elif said.restart is Restart.TRANSIENT and said.auto_shutdown is AutoShutdown.NEVER:
         why = 'one that gives up ends with "shutdown", which is no crash'
         text = f'"transient" means that this supervisor stays down when it gives up: {why}'
-        warn("restart", f'{text} (with restart = "permanent" it is restarted)')
+        hint = 'with restart = "permanent" it is restarted'
+        supervisor.warning(notes, f"{text} ({hint})", "restart")
 
 
 def _about_root(root: Section[raw.Supervisor], notes: Notes) -> None:
@@ -57,7 +55,7 @@ def _about_root(root: Section[raw.Supervisor], notes: Notes) -> None:
         place = root.place(key)
         if place != root.place() and place.path[0] != "defaults":
             text = "has no effect: there is no supervisor above the root of a node"
-            notes.warning(place, f"{root.key(key)}: {text}")
+            root.warning(notes, text, key)
 
 
 def _about_restarts(
@@ -75,13 +73,13 @@ def _about_restarts(
                 f'supervisor {quoted(supervisor.name)} has intensity "infinity" and this worker no'
             )
             text = f"{text} backoff: a crash loop would go on without pause and without end"
-            notes.warning(worker.place(), f"{worker.key()}: {text} (add backoff = {{}})")
+            worker.warning(notes, f"{text} (add backoff = {{}})")
     elif said.backoff is not None:
         arithmetic = unreachable(backoff_spec(said.backoff), above.intensity, above.period)
         if arithmetic is not None:
             name = quoted(supervisor.name)
             text = f"supervisor {name} can never give up on this worker: {arithmetic}"
-            notes.warning(worker.place("backoff"), f"{worker.key('backoff')}: {text}")
+            worker.warning(notes, text, "backoff")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -61,16 +61,16 @@ def arrange(sections: Sections, notes: Notes) -> Children:
 def _check_names(sections: Sections, notes: Notes) -> None:
     taken: dict[str, Section[Any]] = {}
     for section in sections.in_file_order():
-        name, place = section.name, section.place()
+        name = section.name
         if not is_name(name):
-            notes.problem(place, f"{section.key()}: cannot have this name: must be {NAME_RULE}")
+            section.problem(notes, f"cannot have this name: must be {NAME_RULE}")
         elif name == ROOT and section.scope != "supervisor":
             text = f"cannot have this name: it is reserved for [supervisor.{ROOT}], the top of the tree"
-            notes.problem(place, f"{section.key()}: {text}")
+            section.problem(notes, text)
         elif name in taken:
             other = taken[name]
             text = f"cannot have this name: {other.key()} has it ({other.place()})"
-            notes.problem(place, f"{section.key()}: {text}; a name is used once in a node")
+            section.problem(notes, f"{text}; a name is used once in a node")
         taken.setdefault(name, section)
 
 
@@ -80,7 +80,7 @@ def _no_root(sections: Sections, notes: Notes) -> None:
     first = next(iter(sections.supervisors.values()))
     text = f"cannot be placed in the tree: there is no [supervisor.{ROOT}]"
     hint = f"add it, with children = {show(top)}" if top else None
-    notes.problem(first.place(), with_hint(f"{first.key()}: {text}", hint))
+    first.problem(notes, with_hint(text, hint))
 
 
 class _Arrangement:
@@ -90,7 +90,7 @@ class _Arrangement:
         self.supervisors = sections.supervisors
         self.sections = sections
         self.notes = notes
-        self.names = {section.name for section in sections.all()}
+        self.names = {section.name for section in sections.all()} - {ROOT}
         self.parents: dict[str, str] = {}
         self.children: dict[str, list[str]] = {}
         self.meant: set[str] = set()  # names that an unknown child was probably meant to be
@@ -127,9 +127,8 @@ class _Arrangement:
                 self.parents[child] = name
                 taken.append(child)
             else:
-                section = self.supervisors[name]
-                text = f"{section.key('children')}: cannot have {show(child)}{refusal}"
-                self.notes.problem(section.place("children"), text)
+                text = f"cannot have {show(child)}{refusal}"
+                self.supervisors[name].problem(self.notes, text, "children")
         return taken
 
     def refusal(self, name: str, child: str, path: Mapping[str, None]) -> str | None:
@@ -161,7 +160,7 @@ class _Arrangement:
             self.meant.add(nearest(child, sorted(self.names)) or child)
         text = ": no worker, supervisor or remote has this name"
         if hint is None:
-            known = sorted(self.names - {ROOT})
+            known = sorted(self.names)
             more = ", ..." if len(known) > _NAMES_SHOWN else ""
             text = f"{text}, only {', '.join(map(quoted, known[:_NAMES_SHOWN]))}{more}"
         return with_hint(text, hint)
@@ -174,8 +173,10 @@ class _Arrangement:
             name = section.name
             if name == ROOT or name in self.parents or name in self.meant or not is_name(name):
                 continue
-            text = f"is in no supervisor's children (add {quoted(name)} to one)"
-            self.notes.problem(section.place(), f"{section.key()}: cannot be placed: it {text}")
+            text = (
+                f"cannot be placed: it is in no supervisor's children (add {quoted(name)} to one)"
+            )
+            section.problem(self.notes, text)
 
     def check_depth(self) -> None:
         for name, section in self.supervisors.items():
@@ -184,4 +185,4 @@ class _Arrangement:
                 depth, above = depth + 1, self.parents.get(above)
             if depth > TREE_DEPTH_MAX and above is None:
                 text = f"cannot be {depth} supervisors deep: must be at most {TREE_DEPTH_MAX}"
-                self.notes.problem(section.place(), f"{section.key()}: {text}")
+                section.problem(self.notes, text)

@@ -19,6 +19,7 @@ from supervisord_ng.model import spec
 from supervisord_ng.model.names import ROOT, instance_name
 
 Worker = Section[raw.Worker]
+Key = tuple[str, ...]  # of a worker: ("stdout",), ("log", "file")
 
 
 def absolute(path: str, place: Place) -> str:
@@ -154,21 +155,20 @@ def check_files(
     """
     owners: dict[str, str] = {}
     for name, specs in workers.items():
-        section = sections.workers[name]
+        shared: dict[Key, tuple[spec.WorkerSpec, str]] = {}
         for one in specs:
-            for path, key in sorted(_files(one).items()):
+            for path, key in _files(one).items():
                 owner = owners.setdefault(path, one.name)
                 if owner != one.name:
-                    _shared(section, one, owner, key, notes)
-                    break
-            else:
-                continue
-            break  # one instance that shares a file says it for all
+                    shared.setdefault(key, (one, owner))
+        # The first instance that shares a file says it for all of them.
+        for key, (one, owner) in shared.items():
+            _shared(sections.workers[name], one, owner, key, notes)
 
 
-def _files(worker: spec.WorkerSpec) -> dict[str, tuple[str, ...]]:
+def _files(worker: spec.WorkerSpec) -> dict[str, Key]:
     """The files that a worker writes, each with the key that says so."""
-    files: dict[str, tuple[str, ...]] = {}
+    files: dict[str, Key] = {}
     launch = worker.launch
     for key, value in (("stdout", launch.stdout), ("stderr", launch.stderr)):
         if value == "log":
@@ -178,16 +178,12 @@ def _files(worker: spec.WorkerSpec) -> dict[str, tuple[str, ...]]:
     return files
 
 
-def _shared(
-    section: Worker, one: spec.WorkerSpec, owner: str, path: tuple[str, ...], notes: Notes
-) -> None:
-    said = section.said
-    value = (
-        said.log.file or f"{one.name}.log" if path == ("log", "file") else getattr(said, path[0])
-    )
+def _shared(worker: Worker, one: spec.WorkerSpec, owner: str, key: Key, notes: Notes) -> None:
+    log = worker.said.log.file or f"{one.name}.log"
+    value = log if key == ("log", "file") else getattr(worker.said, key[0])
     text = f"cannot be {show(value)}: worker {show(owner)} writes that file"
     hint = " (leave it out: each instance then has a file of its own)" if one.instance else ""
-    notes.problem(section.place(*path), f"{section.key(*path)}: {text}{hint}")
+    worker.problem(notes, f"{text}{hint}", *key)
 
 
 def build_tree(

@@ -114,8 +114,8 @@ def _defaults(document: Document, scope: str, struct: type[T], notes: Notes) -> 
 def _require(struct: type[raw.Table], table: Table, notes: Notes) -> None:
     for key in missing(struct, table):
         must = "" if isinstance(key.kind, SubTable | OpenTable) else f": {key.kind.must}"
-        at = table.place.below(key.name)
-        notes.problem(table.place, f"{at.key}: cannot be left out{must}")
+        key_text = table.place.below(key.name).key
+        notes.problem(table.place, f"cannot be left out{must}", key_text)
 
 
 def _implicit_root(

@@ -42,7 +42,7 @@ def add_file(document: Document, source: Source, data: dict[str, object], notes:
     for name, value in data.items():
         place = Place(source, (name,))
         if name not in raw.TOP_LEVEL:
-            notes.problem(place, f"{place.key}: {unknown_key('', name, raw.TOP_LEVEL)}")
+            notes.problem(place, unknown_key("", name, raw.TOP_LEVEL))
         elif name in raw.SINGLE:
             _add(document, place, value, notes)
         elif name in raw.NAMED or name == "defaults":
@@ -59,7 +59,7 @@ def _add_each(document: Document, place: Place, value: object, notes: Notes) -> 
     for name, inner in value.items():
         at = place.below(name)
         if scope == "defaults" and name not in raw.DEFAULTED:
-            notes.problem(at, f"{at.key}: {unknown_key('defaults', name, raw.DEFAULTED)}")
+            notes.problem(at, unknown_key("defaults", name, raw.DEFAULTED))
         elif not isinstance(inner, dict):
             must = f"must be a table: [{dotted(at.path)}]"
             if scope in raw.NAMED and name in raw.keys_of(raw.NAMED[scope]):
@@ -73,8 +73,8 @@ def _add(document: Document, place: Place, value: object, notes: Notes) -> None:
     if place.path in document.tables:
         _, first = document.tables[place.path]
         text = f"cannot be there twice: it is in {first} already"
-        notes.problem(place, f"{place.key}: {text}")
+        notes.problem(place, text)
         return
     document.tables[place.path] = value, place
     if supported.is_not_yet(place.path[0]):
-        notes.problem(place, f"{place.key}: cannot be set: not supported yet")
+        notes.problem(place, "cannot be set: not supported yet")

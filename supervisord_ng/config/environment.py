@@ -47,10 +47,8 @@ class EnvironmentFiles:
             try:
                 text = read_text(path)
             except UnreadableError as error:
-                key = worker.key("environment_file")
-                self._notes.problem(
-                    place, f"{key}: cannot be {show(name)}: {error}: {printable(shown)}"
-                )
+                text = f"cannot be {show(name)}: {error}: {printable(shown)}"
+                worker.problem(self._notes, text, "environment_file")
                 return {}
             self._read[path] = self._parse(text, Source(shown, path, self._order + len(self._read)))
         return self._read[path]
@@ -92,12 +90,12 @@ def environment_of(
     for name, value in merged.items():
         if not _is_text(name) or not _is_text(value):
             text = f"cannot inherit {quoted(name)}: its value is not UTF-8"
-            notes.problem(worker.place(), f"{worker.key()}: {text} (set it in environment)")
+            worker.problem(notes, f"{text} (set it in environment)")
     # What execve(2) copies: NAME=VALUE and a NUL for each.
     size = sum(len(os.fsencode(name + value)) + 2 for name, value in merged.items())
     if size > ENVIRONMENT_BYTES_MAX:
         text = f"cannot be larger than {format_size(ENVIRONMENT_BYTES_MAX)}, all variables together"
-        notes.problem(worker.place("environment"), f"{worker.key('environment')}: {text}")
+        worker.problem(notes, text, "environment")
     return merged
 
 

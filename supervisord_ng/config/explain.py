@@ -40,11 +40,10 @@ class RefusedError(ValueError):
         self.more: tuple[RefusedError, ...] = ()
 
 
-def refusal(key: str, value: object, refused: RefusedError) -> str:
-    """The whole message about a refused `value` of `key`."""
+def refusal(value: object, refused: RefusedError) -> str:
+    """The message about a refused `value`, without its key."""
     found = refused.found if refused.at else value
-    text = f"{key}{refused.at}: cannot be {show(found)}: {refused.must}"
-    return with_hint(text, refused.hint)
+    return with_hint(f"cannot be {show(found)}: {refused.must}", refused.hint)
 
 
 def with_hint(text: str, hint: str | None) -> str:

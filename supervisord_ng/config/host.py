@@ -52,25 +52,25 @@ def identity_of(worker: Section[raw.Worker], host: Host, notes: Notes) -> Identi
     """Look up the user and the groups of a worker.
 
     Without `group` it is the user's primary one, without `groups` those that the user is a member of, as
-    initgroups(3) would set them. A daemon that is not root can not change either, so it leaves the groups
-    alone when the user is its own.
+    initgroups(3) would set them. A daemon that is not root can not change any of these, so what the file does
+    not name stays what it is.
     """
     said = worker.said
     account = _account(worker, said.user, notes)
-    group = None if said.group is None else _group(worker, ("group",), said.group, notes)
+    group = None if said.group is None else _group(worker, "group", said.group, notes)
     groups = _groups(worker, said.groups, notes)
     user = account.pw_uid if account else said.user
     if isinstance(user, str):
         return Identity()
-    if account and group is None and said.group is None:
-        group = account.pw_gid
-    if user is not None and account is None and said.group is None:
-        text = f"cannot be {user} without group: this host knows no user with this number"
-        notes.problem(worker.place("user"), f"{worker.key('user')}: {text} (set group as well)")
     if not host.is_root:
         _refuse_change(worker, host, user, group, groups, notes)
-    elif groups is None and account and group is not None:
-        groups = tuple(os.getgrouplist(account.pw_name, group))
+    elif account is not None:
+        group = account.pw_gid if said.group is None else group
+        if groups is None and group is not None:
+            groups = tuple(os.getgrouplist(account.pw_name, group))
+    elif user is not None and said.group is None:
+        text = f"cannot be {user} without group: this host knows no user with this number"
+        worker.problem(notes, f"{text} (set group as well)", "user")
     return Identity(user, group, groups, _variables(account))
 
 
@@ -83,18 +83,16 @@ def _account(
         return pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
     except KeyError:
         if isinstance(user, str):
-            _unknown(worker, ("user",), user, "user", notes)
+            worker.problem(notes, no_such("user", user), "user")
         return None
 
 
-def _group(
-    worker: Section[raw.Worker], path: tuple[str, ...], group: str | int, notes: Notes
-) -> int | None:
+def _group(worker: Section[raw.Worker], key: str, group: str | int, notes: Notes) -> int | None:
     if isinstance(group, int):
         return group
     number = group_number(group)
     if number is None:
-        _unknown(worker, path, group, "group", notes)
+        worker.problem(notes, no_such("group", group), key)
     return number
 
 
@@ -103,7 +101,7 @@ def _groups(
 ) -> tuple[int, ...] | None:
     if groups is None:
         return None
-    numbers = [_group(worker, ("groups",), group, notes) for group in groups]
+    numbers = [_group(worker, "groups", group, notes) for group in groups]
     return tuple(number for number in numbers if number is not None)
 
 
@@ -119,12 +117,6 @@ def no_such(kind: str, name: str) -> str:
     """The second half of a message about an unknown user or group."""
     hint = "numbers are written without quotes" if name.isdecimal() else None
     return with_hint(f"cannot be {show(name)}: this host has no such {kind}", hint)
-
-
-def _unknown(
-    worker: Section[raw.Worker], path: tuple[str, ...], name: str, kind: str, notes: Notes
-) -> None:
-    notes.problem(worker.place(*path), f"{worker.key(*path)}: {no_such(kind, name)}")
 
 
 def _refuse_change(
@@ -144,7 +136,7 @@ def _refuse_change(
     for key, (value, is_change) in changes.items():
         if is_change:
             text = f"cannot be {show(value)}: the daemon is not root (it runs as user {host.user})"
-            notes.problem(worker.place(key), f"{worker.key(key)}: {text}")
+            worker.problem(notes, text, key)
 
 
 def _variables(account: pwd.struct_passwd | None) -> Mapping[str, str]:

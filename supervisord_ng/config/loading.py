@@ -89,7 +89,7 @@ def _read_all(shown: str, notes: Notes) -> Document | None:
         document.sources.append(included)
         if "include" in data:
             place = Place(included, ("include",))
-            text = f"include: cannot be set in an included file: only {source.shown} may include"
+            text = f"cannot be set in an included file: only {source.shown} may include"
             notes.problem(place, text)
         add_file(document, included, data, notes)
     return document if is_complete else None
@@ -152,13 +152,13 @@ def _included(main: Source, data: dict[str, object], notes: Notes) -> list[str]:
         if not paths and not glob.has_magic(pattern):
             path = printable(os.path.join(directory, pattern))
             text = f"cannot be {show(pattern)}: no such file: {path}"
-            notes.problem(place, f'include: {text} (only a pattern such as "*.toml" may find none)')
+            notes.problem(place, f'{text} (only a pattern such as "*.toml" may find none)')
         for path in paths:
             if os.path.realpath(path) not in seen:
                 seen.add(os.path.realpath(path))
                 found.append(path)
     if len(found) > INCLUDE_FILES_MAX:
-        text = f"include: cannot be {len(found)} files: must be at most {INCLUDE_FILES_MAX}"
+        text = f"cannot be {len(found)} files: must be at most {INCLUDE_FILES_MAX}"
         notes.problem(place, text)
         return []
     return found

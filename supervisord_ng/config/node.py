@@ -47,7 +47,7 @@ class NodeBuilder:
         )
 
     def _problem(self, key: str, text: str) -> None:
-        self.notes.problem(self.table.place_of(key), f"node.{key}: {text}")
+        self.notes.problem(self.table.place_of(key), text, f"node.{key}")
 
     def _absolute(self, key: str, path: str) -> str:
         return absolute(path, self.table.place_of(key))

@@ -34,8 +34,7 @@ def check_supervisor(supervisor: Section[raw.Supervisor], notes: Notes) -> None:
     if len(said.children) != 1 and supervisor.table.is_sound("children"):
         text = f'must be exactly one, the template, with strategy "{said.strategy}"'
         children = show(list(said.children))
-        key = supervisor.key("children")
-        notes.problem(supervisor.place("children"), f"{key}: cannot be {children}: {text}")
+        supervisor.problem(notes, f"cannot be {children}: {text}", "children")
 
 
 def check_significant(child: Section[Child], notes: Notes) -> None:
@@ -47,7 +46,7 @@ def check_significant(child: Section[Child], notes: Notes) -> None:
         text = 'cannot be true while restart is "permanent": a child that is always restarted'
         ends = any_of((Restart.TRANSIENT, Restart.TEMPORARY))
         text = f"{text} never ends its supervisor (restart must be {ends})"
-        notes.problem(child.place("significant"), f"{child.key('significant')}: {text}")
+        child.problem(notes, text, "significant")
 
 
 def check_significant_below(
@@ -60,8 +59,7 @@ def check_significant_below(
     if supervisor.said.auto_shutdown is AutoShutdown.NEVER:
         text = f'cannot be true: auto_shutdown of supervisor {quoted(supervisor.name)} is "never"'
         may_end = any_of((AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT))
-        key = child.key("significant")
-        notes.problem(child.place("significant"), f"{key}: {text} (there it must be {may_end})")
+        child.problem(notes, f"{text} (there it must be {may_end})", "significant")
 
 
 def _one_shot(worker: Worker, notes: Notes) -> None:
@@ -72,7 +70,7 @@ def _one_shot(worker: Worker, notes: Notes) -> None:
         why = "a step that ended well would be run again and again"
         ends = any_of((Restart.TRANSIENT, Restart.TEMPORARY))
         text = f'cannot be "exit" while restart is "permanent": {why} (restart must be {ends})'
-        notes.problem(worker.place("ready"), f"{worker.key('ready')}: {text}")
+        worker.problem(notes, text, "ready")
 
 
 def _heartbeat(worker: Worker, notes: Notes) -> None:
@@ -84,9 +82,8 @@ def _heartbeat(worker: Worker, notes: Notes) -> None:
         _ordered(worker, ("heartbeat", "interval", "timeout"), low, high, "less than", notes)
     table = worker.table.inner("heartbeat")
     if table and "threshold" in table.places and heartbeat.detector != "phi":
-        key = worker.key("heartbeat", "threshold")
         text = 'cannot be set: it is for detector = "phi" only'
-        notes.problem(worker.place("heartbeat", "threshold"), f"{key}: {text}")
+        worker.problem(notes, text, "heartbeat", "threshold")
 
 
 def _backoff(worker: Worker, notes: Notes) -> None:
@@ -111,7 +108,7 @@ def _ordered(
     given = "" if other[0] in table.places else " by default"
     limit = f"{other[0]}, which is {quoted(format_duration(other[1]))}{given}"
     text = f"cannot be {quoted(format_duration(value))}: must be {relation} {limit}"
-    notes.problem(worker.place(outer, key), f"{worker.key(outer, key)}: {text}")
+    worker.problem(notes, text, outer, key)
 
 
 def _liveness(worker: Worker, notes: Notes) -> None:
@@ -123,7 +120,7 @@ def _liveness(worker: Worker, notes: Notes) -> None:
     if len(given) != 1:
         found = " and ".join(given) if given else "none"
         text = f"must have exactly one of tcp, http, exec, but has {found}"
-        notes.problem(worker.place("liveness"), f"{worker.key('liveness')}: {text}")
+        worker.problem(notes, text, "liveness")
 
 
 _WORKER_RULES: tuple[Callable[[Worker, Notes], None], ...] = (

@@ -75,7 +75,7 @@ def read_table(
         at = place.below(name)
         key = keys.get(name)
         if key is None:
-            notes.problem(at, f"{at.key}: {unknown_key(scope, name, keys)}")
+            notes.problem(at, unknown_key(scope, name, keys))
             continue
         table.places[name] = at
         _read_key(table, key, value, f"{scope}.{name}", notes)
@@ -95,7 +95,7 @@ def _read_key(table: Table, key: raw.Key, value: object, scope: str, notes: Note
         if supported.is_value_not_yet(scope, parsed):
             words = supported.words_now(scope, kind.words)
             but = f", only {any_of(words)}" if words else ""
-            notes.problem(at, f"{at.key}: cannot be {show(value)}: not supported yet{but}")
+            notes.problem(at, f"cannot be {show(value)}: not supported yet{but}")
         table.values[key.name] = parsed
     else:
         if not isinstance(value, dict):
@@ -108,7 +108,7 @@ def _read_key(table: Table, key: raw.Key, value: object, scope: str, notes: Note
         else:
             table.values[key.name] = _read_open(kind, value, at, notes)
     if supported.is_not_yet(scope):
-        notes.problem(at, f"{at.key}: cannot be set: not supported yet")
+        notes.problem(at, "cannot be set: not supported yet")
 
 
 def _form(kind: SubTable) -> str:
@@ -122,7 +122,7 @@ def _read_open(kind: OpenTable, found: dict[str, object], place: Place, notes: N
         try:
             kind.name(name)
         except RefusedError as refused:
-            notes.problem(at, f"{at.key}: cannot be set: {refused.must}")
+            notes.problem(at, f"cannot be set: {refused.must}")
             continue
         try:
             table.values[name] = kind.value.parse(value)
@@ -197,3 +197,11 @@ class Section(msgspec.Struct, Generic[T_co], frozen=True):
     def place(self, *path: str) -> Place:
         """Where a key of this section stands, wherever that is."""
         return self.table.place_of(*path) if path else self.table.place
+
+    def problem(self, notes: Notes, text: str, *path: str) -> None:
+        """Add a problem about a key of this section, or about it as a whole."""
+        notes.problem(self.place(*path), text, self.key(*path))
+
+    def warning(self, notes: Notes, text: str, *path: str) -> None:
+        """Add a warning about a key of this section, or about it as a whole."""
+        notes.warning(self.place(*path), text, self.key(*path))

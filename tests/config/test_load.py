@@ -314,6 +314,13 @@ def test_user_by_number(tmp_path: Path) -> None:
     assert (4294967000, 4294967001, None) == (launch.user, launch.group, launch.groups)
 
 
+def test_user_by_number_without_group(tmp_path: Path) -> None:
+    """Without one it is a problem: there is nobody to ask for the group."""
+    text = "cannot be 4294967000 without group: this host knows no user with this number"
+    path = write(tmp_path, WEB + "user = 4294967000\n")
+    assert [f"worker.web.user: {text} (set group as well)"] == messages(path, ROOT_HOST)
+
+
 def test_group_and_groups_of_the_file(tmp_path: Path) -> None:
     """Groups are looked up by name; what is said wins over what the user has."""
     group = grp.getgrall()[-1]
@@ -324,16 +331,18 @@ def test_group_and_groups_of_the_file(tmp_path: Path) -> None:
 
 
 def test_own_user_without_being_root(tmp_path: Path) -> None:
-    """The daemon's own user and group may be named by anybody; the groups stay what they are."""
-    account = pwd.getpwuid(os.getuid())
+    """The daemon's own user may be named by anybody; groups that nobody names stay what they are."""
+    account = next(one for one in pwd.getpwall() if one.pw_uid != 0)
     host = Host(HOST.environ, "testhost", account.pw_uid, account.pw_gid)
-    if account.pw_uid == 0:
-        host = Host(HOST.environ, "testhost", 1000, 1000)
-        text = WEB + "user = 1000\ngroup = 1000\n"
-    else:
-        text = WEB + f'user = "{account.pw_name}"\n'
-    launch = first_worker(text, tmp_path, host).launch
-    assert (host.user, host.group, None) == (launch.user, launch.group, launch.groups)
+    launch = first_worker(WEB + f'user = "{account.pw_name}"\n', tmp_path, host).launch
+    assert (account.pw_uid, None, None) == (launch.user, launch.group, launch.groups)
+    assert account.pw_name == launch.environment["USER"]
+
+
+def test_own_group_without_being_root(tmp_path: Path) -> None:
+    """So may the daemon's own group."""
+    launch = first_worker(WEB + "user = 1000\ngroup = 1000\n", tmp_path).launch
+    assert (1000, 1000, None) == (launch.user, launch.group, launch.groups)
 
 
 def test_file_that_may_not_be_read(tmp_path: Path) -> None:
