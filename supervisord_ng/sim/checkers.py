@@ -12,8 +12,15 @@ from supervisord_ng.core import effects, events
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import HEARTBEAT_TIMEOUT
 from supervisord_ng.model.reports import EventName
-from supervisord_ng.model.spec import ChildSpec, Restart, StopOrder, SupervisorSpec, WorkerSpec
-from supervisord_ng.sim.world import Key, World
+from supervisord_ng.model.spec import (
+    ChildSpec,
+    Restart,
+    StopOrder,
+    Strategy,
+    SupervisorSpec,
+    WorkerSpec,
+)
+from supervisord_ng.sim.world import World
 
 
 class Violation(AssertionError):
@@ -29,7 +36,7 @@ class Watched(msgspec.Struct):
     booting: bool = False
     leaving: bool = False
     restarts: list[int] = []
-    waiting: set[Key] = set()  # restarts that are counted and wait for their back-off
+    delayed: set[str] = set()  # children whose restart waited, or waits, for its back-off
     by_call: set[str] = set()  # children that an operator started
 
 
@@ -142,7 +149,10 @@ class Checker:
         supervisor = names.parent(path)
         by_itself = path in self._may_start
         wanted = self._wanted(path)
-        _must(by_itself or bool(wanted), f"{path}: started, and nobody asked")
+        _must(
+            by_itself or bool(wanted) or self._joins_a_restart(path),
+            f"{path}: started, and nobody asked",
+        )
         if not wanted:
             self._may_start.discard(path)
         if not supervisor:
@@ -161,6 +171,15 @@ class Checker:
             for younger in self._younger(path):
                 early = self._exists(younger) and younger not in watched.by_call
                 _must(not early, f"{path}: booted after {younger}")
+
+    def _joins_a_restart(self, path: str) -> bool:
+        """A restart after a pause, or one that an operator hurries, takes its whole range along."""
+        supervisor = names.parent(path)
+        watched = self._supervisors.get(supervisor)
+        if watched is None or watched.spec.strategy is Strategy.ONE_FOR_ONE:
+            return False
+        hurried = any(call.now and call.path == supervisor for call in self._calls.values())
+        return bool(watched.delayed) or hurried
 
     def _wanted(self, path: str) -> list[str]:
         """The calls that are waiting for this child to start."""
@@ -218,7 +237,7 @@ class Checker:
                 watched.alive = watched.booting = True
                 watched.leaving = False
                 watched.restarts = []
-                watched.waiting = set()
+                watched.delayed = set()
                 watched.by_call = set()
                 watched.order = [child.name for child in watched.spec.children]
                 for child in watched.spec.children:
@@ -254,12 +273,10 @@ class Checker:
         watched = self._supervisors[supervisor]
         for name in (names.leaf(note.path), *note.with_siblings):
             self._may_start.add(names.join(supervisor, name))
-        key = (note.path, note.incarnation)
-        if key in watched.waiting:
-            watched.waiting.remove(key)
-            return  # its back-off is over; it was counted before
         if note.delay_ns:
-            watched.waiting.add(key)
+            watched.delayed.add(note.path)
+        else:
+            watched.delayed.discard(note.path)
         watched.restarts.append(now)
         count = self._in_window(watched, now)
         intensity = watched.spec.intensity
@@ -294,6 +311,7 @@ class Checker:
         path = names.join(call.path, call.name)
         if call.op == "terminate_child" and reply.code == "ok":
             self._may_start.discard(path)
+            self._supervisors[call.path].delayed.discard(path)
             _must(not self._exists(path), f"{path}: said to be terminated")
             # those stopped for its restart, which is off now, stay down as in OTP
             siblings = (names.join(call.path, name) for name in self._supervisors[call.path].order)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from supervisord_ng import limits
 from supervisord_ng.model.spec import (
@@ -38,6 +39,7 @@ ROOT = "root"
 CHILDREN_MAX = 4  # of one supervisor; larger trees only take longer to go wrong
 DEPTH_MAX = 3
 WORKERS_MAX = 12
+ROOT_INTENSITY = 1000
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -65,7 +67,15 @@ class Faults(msgspec.Struct, frozen=True):
 
 NONE = Faults()
 
-_OFTEN = {"operator": 2.0, "lag": 0.3, "supervisor_killed": 0.1, "suspends": 0.2}
+_OFTEN = {
+    "spawn_fails": 0.2,
+    "ignores": 0.1,
+    "operator": 1.0,
+    "lag": 0.1,
+    "supervisor_killed": 0.05,
+    "suspends": 0.1,
+}
+"""What is likelier than one half by default would leave little else to happen."""
 
 
 def draw(chance: random.Random) -> Faults:
@@ -87,7 +97,16 @@ class Forest:
 
     def root(self) -> SupervisorSpec:
         """The tree of one history."""
-        return self._supervisor(ROOT, 1)
+        spec = self._supervisor(ROOT, 1)
+        if self._chance.random() < 0.2:
+            return spec
+        # most roots are hard to bring down, so that a history is long enough for something to happen
+        return replace(
+            spec,
+            intensity=ROOT_INTENSITY,
+            auto_shutdown=AutoShutdown.NEVER,
+            start_failure=StartFailure.RETRY,
+        )
 
     def child(self, auto_shutdown: AutoShutdown) -> ChildSpec:
         """A child for start_child: a worker, at times a small subtree."""

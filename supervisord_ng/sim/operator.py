@@ -105,7 +105,8 @@ class Operator:
         return events.Call(path, self._requests, "restart_child", spec.name, now=now)
 
     def _kill(self) -> events.Event:
-        return events.Kill(self._chance.choice(list(self._supervisors)))
+        paths = list(self._supervisors)
+        return events.Kill(self._chance.choice(paths[1:] or paths))  # the root first: rarely killed
 
     def _hold(self) -> events.Event:
         path = self._chance.choice(list(self._supervisors))
