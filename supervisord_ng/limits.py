@@ -56,7 +56,7 @@ CASCADE_MAX = (
     1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
 )
 RESTARTS_KEPT_MAX = 1_000  # times kept for `status` where the intensity is unlimited
-FORMER_BOOTS_KEPT = 8  # lives of a node below that are over; a late frame of an older one is not told apart
+FORMER_BOOTS_KEPT = 8  # lives of a node below that are over; late frames of them say nothing
 REPORTS_UNACKED_MAX = 500  # reports on their way to the parent at a time: a credit window
 REPORTS_RESEND_NS = 5 * SECOND  # without an acknowledgement for so long they are sent again
 GIVE_UPS_KEPT = 20  # reasons kept for the daemon's last words; the store has them all
@@ -178,6 +178,8 @@ REJECTED_LOG_INTERVAL_NS = 10 * SECOND  # at most one log line about rubbish in 
 
 # --- sng ---------------------------------------------------------------------------------------------------
 LOGS_SHOWN_DEFAULT = 10  # lines of `sng logs` without -n, as tail(1)
+WHATIF_STEPS_MAX = 100_000  # of the core in one call of `sng simulate`: some seconds
+WHATIF_LOOP_STEPS_MAX = 20_000  # of them for one worker in a crash loop
 CRASHES_SHOWN_DEFAULT = 20  # lines of `sng crashes` without -n: a screen
 
 assert BACKOFF_INITIAL_DEFAULT_NS <= BACKOFF_MAX_DEFAULT_NS
