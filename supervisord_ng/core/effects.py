@@ -161,6 +161,13 @@ class SendReports(msgspec.Struct, frozen=True, tag="send_reports"):
     upto: int
 
 
+class TakeReports(msgspec.Struct, frozen=True, tag="take_reports"):
+    """Store the reports just offered by `remote`; `ReportsArrived` follows when they are durable."""
+
+    remote: str
+    upto: int
+
+
 class ReportsAcked(msgspec.Struct, frozen=True, tag="reports_acked"):
     """The node above holds everything up to number `upto`: remember it, it need never be sent again."""
 
@@ -180,5 +187,6 @@ Effect = (
     | SendUp
     | SendDown
     | SendReports
+    | TakeReports
     | ReportsAcked
 )

@@ -183,6 +183,14 @@ class ReportStored(msgspec.Struct, frozen=True, tag="report_stored"):
     seq: int
 
 
+class ReportsOffered(msgspec.Struct, frozen=True, tag="reports_offered"):
+    """Reports of the node behind `remote` have come: those after its number `after` up to `upto`."""
+
+    remote: str
+    after: int
+    upto: int
+
+
 class ReportsArrived(msgspec.Struct, frozen=True, tag="reports_arrived"):
     """Reports of the node behind `remote`, up to its number `upto`, are durable here."""
 
@@ -211,5 +219,6 @@ Event = (
     | FrameFromParent
     | FrameFromChild
     | ReportStored
+    | ReportsOffered
     | ReportsArrived
 )

@@ -33,6 +33,7 @@ from supervisord_ng.core.events import (
     Lagged,
     Refuse,
     ReportsArrived,
+    ReportsOffered,
     ReportStored,
     Resume,
     Spawned,
@@ -61,6 +62,7 @@ from supervisord_ng.model import names
 from supervisord_ng.model.exits import ExitReason
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
+OfLink = FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
 AboutChild = (
     Spawned | SpawnFailed | Ignored | BecameReady | Exited | Emptied | Unresponsive | Dumped
 )
@@ -190,7 +192,13 @@ def _take(turn: Turn, event: Event) -> None:
             _kill_supervisor(turn, path)
         case Refuse():
             turn.change(refusals=(*turn.node.refusals, event))
-        case FrameFromParent() | FrameFromChild() | ReportStored() | ReportsArrived():
+        case (
+            FrameFromParent()
+            | FrameFromChild()
+            | ReportStored()
+            | ReportsOffered()
+            | ReportsArrived()
+        ):
             _take_from_link(turn, event)
         case Suspend(path=path) | Resume(path=path):
             if path in turn.supervisors:
@@ -199,9 +207,7 @@ def _take(turn: Turn, event: Event) -> None:
             _about_child(turn, event)
 
 
-def _take_from_link(
-    turn: Turn, event: FrameFromParent | FrameFromChild | ReportStored | ReportsArrived
-) -> None:
+def _take_from_link(turn: Turn, event: OfLink) -> None:
     match event:
         case FrameFromParent(frame=frame):
             uplink.receive(turn, frame)
@@ -209,6 +215,8 @@ def _take_from_link(
             remote.receive(turn, name, frame)
         case ReportStored(seq=seq):
             uplink.report_stored(turn, seq)
+        case ReportsOffered(remote=name, after=after, upto=upto):
+            remote.reports_offered(turn, name, after, upto)
         case ReportsArrived(remote=name, upto=upto):
             remote.reports_arrived(turn, name, upto)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from supervisord_ng.core.effects import Note, Report, SendDown
+from supervisord_ng.core.effects import Note, Report, SendDown, TakeReports
 from supervisord_ng.core.events import Exited
 from supervisord_ng.core.intensity import in_window
 from supervisord_ng.core.state import (
@@ -93,6 +93,14 @@ def receive(turn: Turn, name: str, frame: FromChild) -> None:
             _lose(turn, name, orderly=True)
 
 
+def reports_offered(turn: Turn, name: str, after: int, upto: int) -> None:
+    """Take reports that follow what is here; behind a gap nothing is taken, it comes again in order."""
+    link = turn.node.downlinks.get(name)
+    if link is not None and link.peer is not None and after <= link.taken:
+        _change(turn, name, taken=max(link.taken, upto))
+        turn.emit(TakeReports(name, upto))
+
+
 def reports_arrived(turn: Turn, name: str, upto: int) -> None:
     """Reports of that node are durable here: say so, and it need not send them again."""
     link = turn.node.downlinks.get(name)
@@ -149,7 +157,7 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
         _change(turn, name, peer=hello.boot, last=hello.boot)
         _note(turn, link.path, EventName.LINK_UP)
     _heard(turn, name, hello.seq)
-    _change(turn, name, answer=hello.seq)
+    _change(turn, name, answer=hello.seq, taken=hello.acked)
     _judge(turn, name, hello.tree)
 
 

@@ -240,6 +240,7 @@ class Downlink(msgspec.Struct, frozen=True):
     heard_seq: int = 0  # of the last frame taken
     beat_at: int | None = None
     judge_at: int | None = None
+    taken: int = 0  # its crash reports up to this number are here, or being written
     life: str | None = None  # of the tree below that runs on our behalf
     said: RemoteOrder | None = None  # the last order told
 

@@ -203,7 +203,9 @@ def _say_hello(turn: Turn) -> None:
     interval = uplink.spec.heartbeat.interval_ns
     tree = tree_now(turn)
     seq = _next_seq(turn)
-    turn.emit(SendUp(Hello(turn.node.name, turn.node.boot, seq, tree, interval)))
+    turn.emit(
+        SendUp(Hello(turn.node.name, turn.node.boot, seq, tree, interval, uplink.outbox.acked))
+    )
     _change(turn, beat_at=turn.now + interval)
 
 

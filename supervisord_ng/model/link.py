@@ -46,13 +46,17 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """Child: here I am, my tree is like this. Repeated until it is welcomed."""
+    """Child: here I am, my tree is like this. Repeated until it is welcomed.
+
+    `acked` is how far its crash reports have come: those it sends next follow that number.
+    """
 
     node: str
     boot: str
     seq: int
     tree: TreeNow
     interval_ns: int
+    acked: int
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):

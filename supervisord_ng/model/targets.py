@@ -10,11 +10,14 @@ from supervisord_ng.model import names
 from supervisord_ng.model.status import Row
 
 ALL = "all"
+SEE = "sng status"  # lists all names
 _NEAR_MAX = 3  # names in a hint
 
 
-def find(rows: tuple[Row, ...], wanted: str) -> list[Row]:
+def find(rows: tuple[Row, ...], wanted: str, see: str = SEE) -> list[Row]:
     """The rows that `wanted` names: one child, all instances of a name, or every worker for ``all``.
+
+    `see` is where all names are listed.
 
     Raises:
         ControlError: not_found, with the nearest names.
@@ -31,14 +34,14 @@ def find(rows: tuple[Row, ...], wanted: str) -> list[Row]:
     if not found:
         known = sorted({row.name for row in rows} | {names.base_name(row.name) for row in rows})
         near = difflib.get_close_matches(wanted, known, n=_NEAR_MAX)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see: sng status"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see: {see}"
         raise ControlError("not_found", f"no such worker or supervisor: {wanted}", hint)
     return found
 
 
-def find_all(rows: tuple[Row, ...], wanted: Iterable[str]) -> list[Row]:
+def find_all(rows: tuple[Row, ...], wanted: Iterable[str], see: str = SEE) -> list[Row]:
     """What several PATHs name, each child once, in the order of the tree."""
-    paths = {row.path for one in wanted for row in find(rows, one)}
+    paths = {row.path for one in wanted for row in find(rows, one, see)}
     return [row for row in rows if row.path in paths]
 
 
@@ -48,11 +51,11 @@ def below(rows: tuple[Row, ...], row: Row) -> list[Row]:
     return [other for other in rows if other.path == row.path or other.path.startswith(inside)]
 
 
-def workers(rows: tuple[Row, ...], wanted: Iterable[str]) -> list[Row]:
+def workers(rows: tuple[Row, ...], wanted: Iterable[str], see: str = SEE) -> list[Row]:
     """The workers that several PATHs name, those below a supervisor included."""
     paths = {
         inner.path
-        for row in find_all(rows, wanted)
+        for row in find_all(rows, wanted, see)
         for inner in below(rows, row)
         if inner.kind == "worker"
     }

@@ -1,0 +1,363 @@
+"""Several nodes under one seed: ``python -m supervisord_ng.sim.fleet [--seed S] [--seeds N] [-v]``.
+
+A root node, a node below it and one or two leaves below that; each runs the real core. The seed
+draws the trees, what goes wrong in their processes, on the links between them (`network`), and
+when daemons crash, stop and are late. A crashed daemon takes its processes with it and comes back
+with what was durable on its disk. After each step the core's invariants are looked at. Then the
+faults stop: within a bound every link is up, every remote child runs the tree that its parent
+believes in, and every report that was durable anywhere is on every node above it, once, in the
+order of its node. Exit status as `sim.run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple
+
+from supervisord_ng import limits
+from supervisord_ng.core import events
+from supervisord_ng.core.state import Phase
+from supervisord_ng.model.spec import (
+    Heartbeat,
+    LaunchSpec,
+    LogSpec,
+    ParentSpec,
+    RemoteSpec,
+    Restart,
+    StartFailure,
+    Strategy,
+    SupervisorSpec,
+    WorkerSpec,
+)
+from supervisord_ng.sim import faults as process_faults
+from supervisord_ng.sim import network
+from supervisord_ng.sim.agenda import Agenda
+from supervisord_ng.sim.checkers import Violation
+from supervisord_ng.sim.run import EXIT_STATUS, Outcome, Stuck, Verdict
+from supervisord_ng.sim.station import Station
+from supervisord_ng.sim.trace import Trace
+
+SECONDS_DEFAULT = 120
+SECOND = limits.SECOND
+DOWN_NS = 10 * SECOND  # the longest that a daemon stays away, or a link is cut
+CALM_NS = 300 * SECOND  # every wait of these trees, many times over
+HEARTBEAT = Heartbeat(interval_ns=1 * SECOND, timeout_ns=5 * SECOND)
+
+
+class Place(NamedTuple):
+    """Where a node stands: its name and that of the node above."""
+
+    name: str
+    above: str | None
+
+
+class Fleet:
+    """All nodes, the links between them, and one clock."""
+
+    def __init__(self, seed: int, *, verbose: bool) -> None:
+        self._chance = random.Random(seed)
+        self._agenda: Agenda[Callable[[], None]] = Agenda(SECOND)
+        self._trace = Trace(verbose=verbose)
+        self.faults = network.draw(self._chance)
+        self._calm = False
+        plan = self._agenda.after
+        self._network = network.Network(self._chance, self.faults, plan)
+        leaves = [Place(f"leaf{n}", "mid") for n in range(1, self._chance.randint(2, 3))]
+        self._places = [Place("top", None), Place("mid", "top"), *leaves]
+        self.stations: dict[str, Station] = {}
+        processes = process_faults.draw(self._chance)
+        self._trace.say(f"seed {seed} {self.faults} {processes}")
+        for place in self._places:
+            below = [other.name for other in self._places if other.above == place.name]
+            self.stations[place.name] = Station(
+                place.name,
+                self._tree(place, below),
+                self._parent(place),
+                self._chance,
+                processes,
+                plan,
+                lambda: self._agenda.now,
+                self._trace,
+            )
+        for place in self._places:
+            if place.above is not None:
+                self._connect(self.stations[place.name], self.stations[place.above])
+        for station in self.stations.values():
+            plan(self._chance.randint(0, 3 * SECOND), self._starter(station))
+        plan(SECOND, self._accidents)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the history so far."""
+        return self._trace.digest
+
+    @property
+    def now(self) -> int:
+        """The simulated time, in nanoseconds."""
+        return self._agenda.now
+
+    def play(self, seconds: int) -> None:
+        """Faults for so long, then calm. Raises Violation, Stuck, or what the core raises."""
+        self._run_until(self._agenda.now + seconds * SECOND, lambda: False)
+        self._be_calm()
+        self._run_until(self._agenda.now + CALM_NS, lambda: not self._restless())
+        restless = self._restless()
+        if restless:
+            raise Stuck(f"no rest at {self._agenda.now / SECOND:.3f} s: {'; '.join(restless)}")
+        self._check_reports()
+        self._check_counts()
+
+    # --- what there is ---------------------------------------------------------------------------
+    def _tree(self, place: Place, below: list[str]) -> SupervisorSpec:
+        """A tree with workers and a remote child for each node below; the top never gives up."""
+        chance = self._chance
+        workers = [self._worker(f"{place.name}-w{n}") for n in range(chance.randint(1, 3))]
+        remotes = [
+            RemoteSpec(
+                name,
+                public_key="",
+                restart=chance.choice([Restart.PERMANENT, Restart.PERMANENT, Restart.TRANSIENT]),
+                heartbeat=HEARTBEAT,
+                on_lost=chance.choice(["wait", "wait", "exit"]),
+            )
+            for name in below
+        ]
+        children: list[WorkerSpec | RemoteSpec] = [*workers, *remotes]
+        chance.shuffle(children)
+        return SupervisorSpec(
+            "root",
+            children=tuple(children),
+            strategy=chance.choice(
+                [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
+            ),
+            intensity=None if place.above is None else chance.choice([1, 3, 10]),
+            start_failure=StartFailure.RETRY,
+        )
+
+    def _worker(self, name: str) -> WorkerSpec:
+        return WorkerSpec(
+            name,
+            LaunchSpec(("simulated",)),
+            LogSpec(""),
+            shutdown=self._chance.choice([SECOND, 3 * SECOND]),
+        )
+
+    def _parent(self, place: Place) -> ParentSpec | None:
+        if place.above is None:
+            return None
+        return ParentSpec(
+            endpoint="",
+            public_key="",
+            on_partition=self._chance.choice(["continue", "continue", "stop"]),
+            partition_timeout_ns=8 * SECOND,
+            heartbeat=HEARTBEAT,
+        )
+
+    def _connect(self, child: Station, parent: Station) -> None:
+        link, net = child.name, self._network
+
+        def up(value: object) -> None:
+            net.send(link, lambda arrived: parent.from_child(child.name, arrived), value)
+
+        def down(value: object) -> None:
+            net.send(link, child.frame_from_parent, value)
+
+        child.send_up = up
+        parent.send_down[child.name] = down
+
+    def _starter(self, station: Station) -> Callable[[], None]:
+        def start() -> None:
+            if not station.is_up:
+                station.start()
+
+        return start
+
+    # --- what happens ----------------------------------------------------------------------------
+    def _run_until(self, until: int, done: Callable[[], bool]) -> None:
+        """Let things happen in order of time until `until`, or `done` at the turn of a second."""
+        second = self._agenda.now
+        while self._agenda.now < until:
+            if self._agenda.now >= second:
+                if done():
+                    return
+                second = self._agenda.now + SECOND
+            self._next(until)
+
+    def _next(self, until: int) -> None:
+        due = self._agenda.next_at()
+        ticks = [
+            (at, station.name)
+            for station in self.stations.values()
+            if (at := station.tick_at()) is not None
+        ]
+        tick, name = min(ticks, default=(until, ""))
+        if due is not None and due <= min(tick, until):
+            self._agenda.take()()
+        elif tick <= until and name:
+            self._agenda.pass_to(tick)
+            self.stations[name].feed(events.Tick())
+        else:
+            self._agenda.pass_to(until)
+
+    def _accidents(self) -> None:
+        """Once a simulated second: what happens to daemons and links."""
+        if self._calm:
+            return
+        self._agenda.after(SECOND, self._accidents)
+        for place in self._places:
+            station = self.stations[place.name]
+            if place.above is not None and self._strikes(self.faults.cut):
+                self._network.cut(place.name)
+                self._later(lambda name=place.name: self._network.mend(name))  # type: ignore[misc]
+            if station.is_up:
+                self._accident(station)
+
+    def _accident(self, station: Station) -> None:
+        """What happens to one daemon; one that has ended comes back."""
+        if self._strikes(self.faults.daemon_crash):
+            station.crash()
+        elif self._strikes(self.faults.daemon_stop):
+            station.feed(events.Stop())
+        elif self._strikes(self.faults.lag):
+            station.feed(events.Lagged(self._chance.randint(1, 5 * SECOND)))
+        self._later(self._starter(station))
+
+    def _later(self, act: Callable[[], None]) -> None:
+        self._agenda.after(self._chance.randint(limits.MS, DOWN_NS), act)
+
+    def _strikes(self, likely: float) -> bool:
+        return likely > 0 and self._chance.random() < likely
+
+    # --- the end ---------------------------------------------------------------------------------
+    def _be_calm(self) -> None:
+        self._trace.say("calm")
+        self._calm = True
+        self._network.calm()
+        for station in self.stations.values():
+            station.calm(process_faults.NONE)
+
+    def _restless(self) -> list[str]:
+        """What is not yet as it must be."""
+        found = []
+        for place in self._places:
+            station = self.stations[place.name]
+            if not station.is_up:
+                station.start()  # somebody starts a daemon that has ended, as a service manager does
+                found.append(f"{place.name} was down")
+            found += self._restless_links(station)
+            if len(station.disk.reports) > station.disk.acked and place.above is not None:
+                found.append(f"{place.name} has reports to send")
+        return found
+
+    def _restless_links(self, station: Station) -> list[str]:
+        state = station.state
+        assert state is not None
+        found = []
+        for name, link in state.downlinks.items():
+            child = state.supervisors["root"].children.get(name)
+            below = self.stations[name].state
+            if not state.supervisors["root"].alive or child is None or below is None:
+                continue
+            if child.phase is Phase.RUNNING and below.life != link.life:
+                found.append(
+                    f"{station.name} believes in {link.life} of {name}, it is {below.life}"
+                )
+            elif child.phase not in (Phase.RUNNING, Phase.DOWN):
+                found.append(f"{name} is {child.phase}")
+            elif child.phase is Phase.DOWN and below.supervisors["root"].alive:
+                found.append(f"{name} runs and is not wanted")
+            if child.phase is Phase.DOWN and child.spec.restart is Restart.PERMANENT:
+                found.append(f"{name} is down and has to run")
+        return found
+
+    def _check_reports(self) -> None:
+        """Everything that was ever durable below is on every node above: once, in the node's order."""
+        for place in self._places:
+            station = self.stations[place.name]
+            reports = station.disk.reports
+            if len(set(reports)) != len(reports):
+                raise Violation(f"{place.name} has a report twice")
+            for other in self._places:
+                if not self._is_above(place.name, other.name):
+                    continue
+                made = self.stations[other.name].made
+                there = [one for one in reports if one.startswith(f"{other.name}-")]
+                if there != made:
+                    raise Violation(f"{place.name} lacks or disorders reports of {other.name}")
+
+    def _is_above(self, upper: str, lower: str) -> bool:
+        above = {place.name: place.above for place in self._places}
+        at = above[lower]
+        while at is not None:
+            if at == upper:
+                return True
+            at = above[at]
+        return False
+
+    def _check_counts(self) -> None:
+        """No end of a tree is counted twice: a parent restarts it at most as often as lives were over."""
+        for place in self._places:
+            station = self.stations[place.name]
+            for path, counted in station.counted.items():
+                name = path.rpartition("/")[2]
+                spec = next(c for c in station.spec.children if c.name == name)
+                if isinstance(spec, RemoteSpec) and spec.on_lost == "exit":
+                    continue  # there a silence is an end as well
+                ended = self.stations[name].lives_ended
+                if counted > ended:
+                    raise Violation(
+                        f"{place.name} counts {counted} ends of {name}, there were {ended}"
+                    )
+
+
+def play(seed: int, seconds: int, *, verbose: bool) -> tuple[Outcome, float]:
+    """Play one history; return its verdict and how many seconds were simulated."""
+    fleet: Fleet | None = None
+    verdict, message = Verdict.HELD, ""
+    try:
+        fleet = Fleet(seed, verbose=verbose)
+        fleet.play(seconds)
+    except Violation as error:
+        verdict, message = Verdict.SAFETY, str(error)
+    except Stuck as error:
+        verdict, message = Verdict.LIVENESS, str(error)
+    except Exception:  # noqa: BLE001 - whatever the core raises is the finding
+        verdict, message = Verdict.CRASH, traceback.format_exc()
+    simulated = 0.0 if fleet is None else fleet.now / SECOND
+    return Outcome(verdict, message, "" if fleet is None else fleet.digest), simulated
+
+
+def main(arguments: list[str]) -> int:
+    """Play the seeds asked for; stop at the first that fails."""
+    parser = argparse.ArgumentParser(prog="python -m supervisord_ng.sim.fleet", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--seconds", type=int, default=SECONDS_DEFAULT, help="of faults, simulated")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every step")
+    chosen = parser.parse_args(arguments)
+    begin, simulated = time.perf_counter(), 0.0
+    for seed in range(chosen.seed, chosen.seed + chosen.seeds):
+        outcome, seconds = play(seed, chosen.seconds, verbose=chosen.verbose)
+        simulated += seconds
+        if outcome.verdict is not Verdict.HELD:
+            again = (
+                f"python -m supervisord_ng.sim.fleet --seed {seed} --seconds {chosen.seconds} -v"
+            )
+            print(f"seed {seed}: {outcome.verdict}: {outcome.message}", file=sys.stderr)
+            print(f"to play it again: {again}", file=sys.stderr)
+            return EXIT_STATUS[outcome.verdict]
+    spent = time.perf_counter() - begin
+    print(
+        f"{chosen.seeds} fleets held: {chosen.seeds / spent:.1f} seeds/s, "
+        f"{simulated / 3600 / spent:.2f} simulated hours/s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
