@@ -1,6 +1,13 @@
 """The core in a simulated world: virtual time, simulated processes, faults drawn from a seed.
 
-`run` and its neighbours play random histories and check what must hold in each of them; `otp` plays
-one scripted scenario and prints its trace in the words of the real Erlang. Nothing here starts a
-process, opens a socket or reads a clock.
+    agenda      virtual time
+    faults      what goes wrong in one history, and in which tree
+    world       a pretend operating system
+    operators   who acts on the node from outside
+    checkers    what must hold in every history
+    trace       one line for each step
+    run         one seed, one history: ``python -m supervisord_ng.sim.run --seed 7 -v``
+    otp         one scripted scenario, its trace in the words of the real Erlang
+
+Nothing here starts a process, opens a socket or reads a clock.
 """

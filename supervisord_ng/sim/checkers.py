@@ -220,6 +220,9 @@ class Checker:
             note.event is EventName.STARTED and self._is_ready_at_once(note.path)
         ):
             self._starting.discard(note.path)
+        if note.event is EventName.READY and note.kind == "worker":
+            process = self._world.processes[note.path, note.incarnation]
+            _must(process.ready, f"{note.path}: #{note.incarnation} is said to be ready and is not")
         if note.event is EventName.RESTARTING:
             self._restarting(note, now)
         elif note.event is EventName.GAVE_UP:

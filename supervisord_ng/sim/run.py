@@ -26,14 +26,13 @@ from supervisord_ng.model.status import State
 from supervisord_ng.sim import faults
 from supervisord_ng.sim.agenda import Agenda
 from supervisord_ng.sim.checkers import Checker, Violation
-from supervisord_ng.sim.operator import Operator
+from supervisord_ng.sim.operators import Operator
 from supervisord_ng.sim.trace import Trace, describe
 from supervisord_ng.sim.world import DELAY_NS, KILL_NS, LIFE_NS, REACTION_NS, Happening, World
 
 STEPS_DEFAULT = 300
 SEEDS_DEFAULT = 1
 AT_REST = {State.RUNNING, State.STOPPED, State.EXITED, State.FAILED}
-EXIT_STATUS = {"held": 0, "safety": 10, "liveness": 11, "crash": 12}
 
 
 class Verdict(StrEnum):
@@ -43,6 +42,9 @@ class Verdict(StrEnum):
     SAFETY = "safety"
     LIVENESS = "liveness"
     CRASH = "crash"
+
+
+EXIT_STATUS = {Verdict.HELD: 0, Verdict.SAFETY: 10, Verdict.LIVENESS: 11, Verdict.CRASH: 12}
 
 
 class Outcome(NamedTuple):
@@ -157,6 +159,7 @@ class History:
         """Who is not where it belongs, and why, in words."""
         now = self._agenda.now
         found = [f"{call.op} is not answered" for call in self._checker.unanswered()]
+        found += [f"{path} #{number} hangs" for path, number in self._world.hanging()]
         table = {row.path: row for row in rows(self._state, now)}
         for row in table.values():
             above = table.get(row.supervisor or "")

@@ -83,6 +83,7 @@ class Pretend:
         hear: told everything that happens, in order.
         crashing: path of a worker that dies by SIGKILL as soon as all is done that happens when it is started.
             A one-shot dies before it is done.
+        life_ns: how long that worker runs each time before it dies.
 
     Attributes:
         state: of the core.
@@ -98,12 +99,14 @@ class Pretend:
         seed: int = 0,
         hear: Callable[[Line], None],
         crashing: str | None = None,
+        life_ns: int = 0,
     ) -> None:
         self.steps = 1
         self.halted: effects.Halt | None = None
         self._node = node
         self._hear = hear
         self._crashing = crashing
+        self._life_ns = life_ns
         self._agenda: Agenda[Planned] = Agenda(0)
         self._alive: dict[str, int] = {}  # path -> incarnation
         self._hung: set[str] = set()
@@ -114,13 +117,17 @@ class Pretend:
         self._carry_out(asked)
         self._answer()
 
-    def fork(self, hear: Callable[[Line], None], crashing: str | None = None) -> Self:
-        """Another node in the very same situation, with nothing planned. Requires that it is settled."""
+    def fork(self, hear: Callable[[Line], None], crashing: str, life_ns: int) -> Self:
+        """Another node in the very same situation, with nothing planned. Requires that it is settled.
+
+        See the arguments of the class.
+        """
         assert self.is_settled(), "something is under way"
         other = copy(self)
         other.steps = 0
         other._hear = hear  # noqa: SLF001 - it is one of us
         other._crashing = crashing  # noqa: SLF001
+        other._life_ns = life_ns  # noqa: SLF001
         other._agenda = Agenda(self.now)  # noqa: SLF001
         other._alive = dict(self._alive)  # noqa: SLF001
         other._hung = set(self._hung)  # noqa: SLF001
@@ -139,6 +146,11 @@ class Pretend:
     def plan(self, delay_ns: int, what: Fault | events.Event) -> None:
         """Let something happen `delay_ns` from now."""
         self._agenda.after(delay_ns, what)
+
+    @property
+    def hanging(self) -> tuple[str, ...]:
+        """The workers that hang and have not been found."""
+        return tuple(sorted(self._hung))
 
     def is_running(self, path: str) -> bool:
         """Whether the worker at `path` has a process, and has not been told to end."""
@@ -268,7 +280,8 @@ class Pretend:
         if not is_one_shot and effect.spec.ready.kind != "exec":
             self._agenda.soon(events.BecameReady(path, incarnation))
         if path == self._crashing:
-            self._agenda.soon(_Ending(path, incarnation, ExitStatus(signal=SIGKILL)))
+            end = _Ending(path, incarnation, ExitStatus(signal=SIGKILL))
+            self._agenda.after(self._life_ns, end)
         elif is_one_shot:
             self._agenda.soon(_Ending(path, incarnation, ExitStatus(code=0)))
 
@@ -305,6 +318,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[Row, ...]
     reason: str | None = None
     chain: tuple[str, ...] = ()
+    hanging: tuple[str, ...] = ()  # found by nobody
 
 
 def play(
@@ -343,8 +357,14 @@ def play(
         children=pretend.rows(),
         reason=None if halt is None else halt.reason.text,
         chain=() if halt is None else halt.chain,
+        hanging=pretend.hanging,
     )
 
 
 def _beats(children: list[ChildState]) -> events.Beats:
     return events.Beats(tuple(events.Beat(child.path, child.incarnation) for child in children))
+
+
+def rows(spec: SupervisorSpec) -> tuple[Row, ...]:
+    """The rows of a tree, to find in them what a PATH names."""
+    return Pretend(spec, "", hear=lambda _: None).rows()

@@ -22,7 +22,11 @@ from supervisord_ng.model.reports import Event, EventName
 from supervisord_ng.model.spec import Backoff, ChildSpec, Strategy, SupervisorSpec, WorkerSpec
 from supervisord_ng.sim.whatif import Act, Fault, Line, Pretend
 
-ASSUMED = "in a crash loop a worker dies as soon as it runs; back-offs are as short as their jitter allows"
+ASSUMED = (
+    "in a crash loop a worker dies as soon as it runs; back-offs are as short as their jitter allows",
+    "a supervisor gives up when a crash calls for more restarts than it may do (its intensity):"
+    " it stops its children and ends, and the supervisor above decides what becomes of it",
+)
 
 
 class Outcome(StrEnum):
@@ -58,18 +62,22 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's crash loop. Times are seconds since its first crash.
 
     `alike` are instances of the same worker, to whom the same happens. `repeats_s` and `repeats_crashes`:
-    in what time, after how many crashes everything is as it was before.
+    in what time, after how many crashes everything is as it was before. `life_s`: the longest that the worker
+    may run before each of its crashes to bring the root down all the same; None where that is not the outcome,
+    or does not depend on it. `by_hand`: it is not started by itself, so it was started as an operator does.
     """
 
     path: str
     alike: tuple[str, ...]
     one_shot: bool
+    by_hand: bool
     outcome: Outcome
     crashes: int
     took_s: float
     rounds: tuple[Round, ...]
     repeats_s: float | None = None
     repeats_crashes: int | None = None
+    life_s: float | None = None
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -88,35 +96,89 @@ def explore(spec: SupervisorSpec, node: str, for_ns: int | None = None) -> Findi
         for_ns: how long to look at each of them, None for as long as it takes.
     """
     spec = _shortest(spec)
+    explorer = _Explorer(spec, node, for_ns)
     loops: list[Loop] = []
     left_out: list[str] = []
-    up = Pretend(spec, node, hear=_ignore)
-    up.run(None, limits.WHATIF_STEPS_MAX)
-    steps = 0
     for path, worker, alike in _workers(spec, spec.name):
-        if steps > limits.WHATIF_STEPS_MAX or not up.is_settled():
+        if explorer.is_exhausted:
             left_out += [path, *alike]
-            continue
-        watch = _Watch(path)
-        pretend = _begin(up, spec, node, path, worker, watch)
-        loops.append(watch.follow(pretend, worker, alike, for_ns))
-        steps += pretend.steps
+        else:
+            loops.append(explorer.loop(path, worker, alike))
     return Findings(tuple(sorted(loops, key=_surprise)), tuple(left_out))
 
 
-def _begin(
-    up: Pretend, spec: SupervisorSpec, node: str, path: str, worker: WorkerSpec, watch: _Watch
-) -> Pretend:
-    """A copy of the tree in which the loop of this worker is about to begin."""
-    if worker.ready.kind == "exit":  # it is over when the tree is up
-        return Pretend(spec, node, hear=watch.hear, crashing=path)
-    pretend = up.fork(watch.hear, crashing=path)
-    if not worker.autostart:
-        call = Call(names.parent(path), 1, "restart_child", worker.name, now=True)
-        pretend.plan(0, call)
-    elif pretend.is_running(path):
-        pretend.plan(0, Fault(Act.KILL, path))
-    return pretend
+class _Explorer:
+    """Plays crash loops in copies of one tree, within one bound for all."""
+
+    def __init__(self, spec: SupervisorSpec, node: str, for_ns: int | None) -> None:
+        self._spec = spec
+        self._node = node
+        self._for_ns = for_ns
+        self._up = Pretend(spec, node, hear=_ignore)
+        self._up.run(None, limits.WHATIF_STEPS_MAX)
+        self._steps = 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the bound is reached, or the tree does not even come up within it."""
+        return self._steps > limits.WHATIF_STEPS_MAX or not self._up.is_settled()
+
+    def loop(self, path: str, worker: WorkerSpec, alike: tuple[str, ...]) -> Loop:
+        """The crash loop of one worker, and how slow it may be to come to the same end."""
+        loop = self._play(path, worker, alike, life_ns=0)
+        longest = self._bound_ns(loop)
+        if longest is None:
+            return loop
+        if self._is_down(loop, worker, longest):
+            return replace(loop, life_s=longest / limits.SECOND)
+        low, high = 0, longest
+        for _ in range(_HALVINGS):
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._is_down(loop, worker, middle) else (low, middle)
+        return replace(loop, life_s=low / limits.SECOND)
+
+    def _bound_ns(self, loop: Loop) -> int | None:
+        """A run time beyond which the worker can not take everything down; None where that says nothing.
+
+        A supervisor gives up when intensity + 1 restarts lie within its period, so `intensity` intervals
+        between them do. For its parent each of these restarts took intensity + 1 crashes, and so on.
+        """
+        chain = loop.rounds[-1].gave_up if loop.outcome is Outcome.DOWN else ()
+        below, crashes, bound_ns = loop.path, 1, None
+        for path in chain:
+            if path != names.parent(below):
+                return None
+            spec = self._up.state.supervisors[path].spec
+            assert spec.intensity is not None, "gave up without a limit"
+            if spec.intensity:
+                most_ns = spec.period_ns // (spec.intensity * crashes)
+                bound_ns = most_ns if bound_ns is None else min(bound_ns, most_ns)
+            crashes *= spec.intensity + 1
+            below = path
+        return bound_ns
+
+    def _is_down(self, loop: Loop, worker: WorkerSpec, life_ns: int) -> bool:
+        again = self._play(loop.path, worker, loop.alike, life_ns)
+        return again.outcome is Outcome.DOWN
+
+    def _play(self, path: str, worker: WorkerSpec, alike: tuple[str, ...], life_ns: int) -> Loop:
+        watch = _Watch(path)
+        pretend = self._begin(path, worker, watch, life_ns)
+        loop = watch.follow(pretend, worker, alike, self._for_ns)
+        self._steps += pretend.steps
+        return loop
+
+    def _begin(self, path: str, worker: WorkerSpec, watch: _Watch, life_ns: int) -> Pretend:
+        """A copy of the tree in which the loop of this worker is about to begin."""
+        if worker.ready.kind == "exit":  # it is over when the tree is up
+            return Pretend(self._spec, self._node, hear=watch.hear, crashing=path, life_ns=life_ns)
+        pretend = self._up.fork(watch.hear, path, life_ns)
+        if not worker.autostart:
+            call = Call(names.parent(path), 1, "restart_child", worker.name, now=True)
+            pretend.plan(0, call)
+        elif pretend.is_running(path):
+            pretend.plan(0, Fault(Act.KILL, path))
+        return pretend
 
 
 class _Watch:
@@ -174,6 +236,7 @@ class _Watch:
             path=self._path,
             alike=alike,
             one_shot=worker.ready.kind == "exit",
+            by_hand=not worker.autostart,
             outcome=outcome,
             crashes=last.crash,
             took_s=last.time_s,
@@ -283,6 +346,7 @@ def _without_jitter(backoff: Backoff) -> Backoff:
     return replace(backoff, initial_ns=initial_ns, max_ns=max_ns, jitter=0.0)
 
 
+_HALVINGS = 8  # finds the run time to less than a hundredth
 _DIGITS = 9  # of seconds: what comes of nanoseconds
 _RANKS = [
     Outcome.UNDECIDED,
@@ -293,10 +357,10 @@ _RANKS = [
 ]
 
 
-def _surprise(loop: Loop) -> tuple[int, bool, float]:
+def _surprise(loop: Loop) -> tuple[int, bool, float, int]:
     """What never comes to an end first, before all where somebody gives up in vain; then the slowest."""
     in_vain = any(round_.gave_up for round_ in loop.rounds)
-    return _RANKS.index(loop.outcome), not in_vain, -loop.took_s
+    return _RANKS.index(loop.outcome), not in_vain, -loop.took_s, loop.crashes
 
 
 def _ignore(_: Line) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from supervisord_ng import limits
 from supervisord_ng.core import effects, events
-from supervisord_ng.model.exits import SIGKILL, ExitStatus, abnormal, start_failed
+from supervisord_ng.model.exits import LIVENESS, SIGKILL, ExitStatus, start_failed
 from supervisord_ng.model.spec import WorkerSpec
 from supervisord_ng.sim.agenda import Agenda
 from supervisord_ng.sim.faults import NONE, Faults
@@ -74,6 +74,14 @@ class World:
         """Everyone of whom something is left."""
         return [key for key, process in self.processes.items() if process.exists]
 
+    def hanging(self) -> list[Key]:
+        """Everyone who is to beat and does not any more."""
+        return [
+            key
+            for key, process in self.processes.items()
+            if process.main and process.hung and process.spec.heartbeat is not None
+        ]
+
     # --- effects ----------------------------------------
     def spawn(self, effect: effects.Spawn) -> None:
         """Answer at once; whether it becomes ready, beats, crashes or hangs comes later."""
@@ -121,7 +129,7 @@ class World:
         """Its stacks are asked for; it answers, or does not."""
         if not self._strikes(self.faults.keeps_stacks):
             answer = events.Dumped(effect.path, effect.incarnation)
-            self._plan(REACTION_NS, lambda: answer)
+            self._plan(REACTION_NS, lambda: self._repeated(answer))
 
     # --- a process's life ----------------------------------------
     def _plan_life(self, process: Process) -> None:
@@ -129,6 +137,7 @@ class World:
         soon = spec.ready_timeout_ns // 2
         if spec.ready.kind == "exit":
             code = 1 if self._strikes(self.faults.ends_before_ready) else 0
+            process.ready = code == 0  # its good end is its readiness
             if not self._strikes(self.faults.never_ready):
                 self._plan_end(process, ExitStatus(code=code), soon)
             return
@@ -148,8 +157,8 @@ class World:
         if self._strikes(self.faults.hangs):
             self._plan_fault(process, lambda: self._hangs(process))
         if self._strikes(self.faults.fails_probe):
-            reason = abnormal("liveness")
-            self._plan_fault(process, lambda: events.Unresponsive(*process.key, reason))
+            event = events.Unresponsive(*process.key, LIVENESS)
+            self._plan_fault(process, lambda: self._repeated(event))
 
     def _becomes_ready(self, process: Process) -> events.Event | None:
         if not process.main:
