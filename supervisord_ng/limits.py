@@ -178,8 +178,8 @@ REJECTED_LOG_INTERVAL_NS = 10 * SECOND  # at most one log line about rubbish in 
 
 # --- sng ---------------------------------------------------------------------------------------------------
 LOGS_SHOWN_DEFAULT = 10  # lines of `sng logs` without -n, as tail(1)
-WHATIF_STEPS_MAX = 100_000  # of the core in one call of `sng simulate`: some seconds
-WHATIF_LOOP_STEPS_MAX = 20_000  # of them for one worker in a crash loop
+WHATIF_STEPS_MAX = 50_000  # of the core in one call of `sng simulate`: some seconds
+WHATIF_LOOP_STEPS_MAX = 10_000  # of them for one worker in a crash loop
 CRASHES_SHOWN_DEFAULT = 20  # lines of `sng crashes` without -n: a screen
 
 assert BACKOFF_INITIAL_DEFAULT_NS <= BACKOFF_MAX_DEFAULT_NS

@@ -28,6 +28,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 VERBS = {
     "init": "init",
     "check": "check",
+    "simulate": "simulate",
     "run": "run",
     "status": "status",
     "start": "start",

@@ -29,7 +29,7 @@ from supervisord_ng.sim.agenda import Agenda
 ASSUMED = (
     'every start succeeds; a worker is ready at once, a one-shot (ready = "exit") is done at once',
     "a worker that is asked to stop does so at once; one that hangs reacts to nothing but SIGKILL",
-    "beats are never late, and nothing takes time but what the tree waits for: back-off, heartbeat, shutdown",
+    "beats are never late; nothing takes time but what is waited for: back-off, heartbeat, shutdown",
 )
 
 
@@ -140,8 +140,9 @@ class Pretend:
         return self._agenda.now
 
     def rows(self) -> tuple[Row, ...]:
-        """The tree as ``status`` shows it."""
-        return view.rows(self.state, self.now)
+        """The tree as ``status`` shows it, without the pids that nobody has here."""
+        rows = view.rows(self.state, self.now)
+        return tuple(msgspec.structs.replace(row, pid=None) for row in rows)
 
     def plan(self, delay_ns: int, what: Fault | events.Event) -> None:
         """Let something happen `delay_ns` from now."""
@@ -307,13 +308,13 @@ class End(StrEnum):
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened, until when (in seconds), why no longer, and how everyone is then.
+    """What happened, until when, why no longer, and how everyone is then.
 
     `reason` and `chain` say why the root has ended.
     """
 
     lines: tuple[Line, ...]
-    time: float
+    time_s: float
     end: End
     children: tuple[Row, ...]
     reason: str | None = None
@@ -352,7 +353,7 @@ def play(
         end = End.BOUND if pretend.steps >= limits.WHATIF_STEPS_MAX else End.TIME
     return Story(
         lines=tuple(lines),
-        time=pretend.now / limits.SECOND,
+        time_s=pretend.now / limits.SECOND,
         end=end,
         children=pretend.rows(),
         reason=None if halt is None else halt.reason.text,

@@ -22,10 +22,13 @@ from supervisord_ng.model.reports import Event, EventName
 from supervisord_ng.model.spec import Backoff, ChildSpec, Strategy, SupervisorSpec, WorkerSpec
 from supervisord_ng.sim.whatif import Act, Fault, Line, Pretend
 
+_GIVING_UP = (
+    "a supervisor gives up when it would have to restart more often than it may (its intensity); it"
+    " stops its children and ends, and the supervisor above decides what becomes of it"
+)
 ASSUMED = (
     "in a crash loop a worker dies as soon as it runs; back-offs are as short as their jitter allows",
-    "a supervisor gives up when a crash calls for more restarts than it may do (its intensity):"
-    " it stops its children and ends, and the supervisor above decides what becomes of it",
+    _GIVING_UP,
 )
 
 

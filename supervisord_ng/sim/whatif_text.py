@@ -82,7 +82,7 @@ def _deed(deed: Deed) -> str:
 
 
 def _ending(story: Story) -> str:
-    at = duration(story.time)
+    at = duration(story.time_s)
     if story.end is End.HALTED:
         return (
             f"After {at} the root has ended: nothing runs any more,"
