@@ -110,15 +110,25 @@ def _restart_child(turn: Turn, path: str, call: Call) -> None:
     child = _static_child(turn, path, call)
     if child is None:
         return
-    start: tuple[str, ...] = (call.name,)
-    if child.standing is Standing.RESTARTING:
-        # An operator who says `start` means now: the pending restart, with those that wait for it.
-        supervisor = turn.supervisor(path)
-        start = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
-        turn.put_child(
-            replace(child, standing=Standing.DOWN, offender=None, deadline=None, counted=False)
-        )
-    turn.update(path, plan=Plan(Purpose.CALL, start=start, call=call))
+    if child.standing is not Standing.RESTARTING:
+        turn.update(path, plan=Plan(Purpose.CALL, start=(call.name,), call=call))
+        return
+    # An operator who says `start` means now. Alone it is a start like any other; where others wait for it,
+    # it is the pending restart, with all that belongs to that.
+    supervisor = turn.supervisor(path)
+    scope: tuple[str, ...] = (child.name,)
+    if (
+        supervisor.plan is None
+    ):  # else this call interrupts a plan that goes on with the others itself
+        scope = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
+    alone = len(scope) == 1
+    standing = Standing.DOWN if alone else Standing.RESTARTING
+    offender = None if alone else child.offender
+    turn.put_child(
+        replace(child, standing=standing, offender=offender, deadline=None, counted=False)
+    )
+    purpose = Purpose.CALL if alone else Purpose.RESTART
+    turn.update(path, plan=Plan(purpose, start=scope, child=child.name, call=call))
 
 
 def _delete_child(turn: Turn, path: str, call: Call) -> None:

@@ -222,8 +222,11 @@ def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
         report_start_error(turn, path, child, reason, Decision.GIVE_UP)
         termination.boot_failed(turn, path, name, reason)
     else:
+        plans.reply(
+            turn, plan, "start_failed", reason
+        )  # to who hurried the restart, if somebody did
         report_start_error(turn, path, child, reason, Decision.RESTART)
-        _try_again(turn, path, child, plan)
+        _try_again(turn, path, child, replace(plan, call=None))
 
 
 def report_start_error(

@@ -169,6 +169,7 @@ def _child_started(turn: Turn, outcome: ChildStarted) -> None:
     child = supervisor.children[outcome.name]
     if not outcome.ignored:
         turn.put_child(replace(child, standing=Standing.UP, offender=child.incarnation))
+        _answer_hurried(turn, outcome)
         return
     # OTP keeps the specification of a child that had nothing to start, but for temporary ones.
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
@@ -179,6 +180,15 @@ def _child_started(turn: Turn, outcome: ChildStarted) -> None:
     plan = supervisor.plan
     assert plan is not None, "a child starts only by a plan"
     turn.update(outcome.path, plan=_without(plan, outcome.name))
+
+
+def _answer_hurried(turn: Turn, outcome: ChildStarted) -> None:
+    """Who hurried a pending restart is answered when the child is up, not when its siblings are."""
+    plan = turn.supervisor(outcome.path).plan
+    call = None if plan is None or plan.purpose is not Purpose.RESTART else plan.call
+    if plan is not None and call is not None and call.name == outcome.name:
+        plans.reply(turn, plan)
+        turn.update(outcome.path, plan=replace(plan, call=None))
 
 
 def _without(plan: Plan, name: str) -> Plan:
