@@ -24,6 +24,7 @@ from typing import get_args
 
 from msgspec.structs import replace
 
+from supervisord_ng.core import said
 from supervisord_ng.core.effects import AskStop, Dump, Kill, Note, Spawn
 from supervisord_ng.core.ends import reason_of
 from supervisord_ng.core.events import (
@@ -31,7 +32,10 @@ from supervisord_ng.core.events import (
     Dumped,
     Emptied,
     Exited,
+    Extended,
+    HeartbeatChanged,
     Ignored,
+    SelfStopping,
     Spawned,
     SpawnFailed,
     Unresponsive,
@@ -80,6 +84,9 @@ Happening = (
     | Emptied
     | Unresponsive
     | Dumped
+    | HeartbeatChanged
+    | Extended
+    | SelfStopping
     | DeadlineReached
 )
 
@@ -104,6 +111,7 @@ def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
             last_beat=None,
             beat_age=None,
             progress=None,
+            beat_timeout=None,
             by_operator=False,
             counted=False,
             restarts=child.restarts + automatic,
@@ -130,10 +138,12 @@ def ask_stop(turn: Turn, child: ChildState) -> None:
     assert child.phase not in (Phase.DOWN, Phase.SPAWNING), (child.path, child.phase)
     child = replace(child, asked=True)
     shutdown = child.spec.shutdown
-    if child.phase in (Phase.STOPPING, Phase.KILLING):
+    if child.phase is Phase.KILLING:
         turn.put_child(child)
     elif shutdown in (BRUTAL_KILL, 0):
         _kill(turn, replace(child, cause=None))
+    elif child.phase is Phase.STOPPING:  # it has begun by itself; a second signal could hurry it
+        turn.put_child(child)
     else:
         grace = None if shutdown == INFINITY else int(shutdown)
         deadline = None if grace is None else turn.now + grace
@@ -242,8 +252,8 @@ def _main_ended(turn: Turn, child: ChildState, reason: ExitReason, *, empty: boo
 def _exited_stopping(turn: Turn, child: ChildState, what: Exited) -> None:
     """It obeyed. What it leaves behind is asked next, within the same `shutdown` time."""
     reason = reason_of(child, what.how)
-    if what.empty:
-        _down(turn, child, reason)
+    if what.empty or not child.asked:
+        _main_ended(turn, child, reason, empty=what.empty)
         return
     assert isinstance(child.spec, WorkerSpec)
     turn.put_child(replace(child, cause=reason))
@@ -338,57 +348,45 @@ def _never(_: Turn, child: ChildState, what: Happening) -> None:
     raise AssertionError(message)
 
 
-# For each phase what can happen in it. What does not stand here is refused by `_never`.
+# For each phase what changes anything in it. What does not stand here is too late, or refused by `_never`.
 _POSSIBLE: dict[Phase, dict[type[Happening], Entry]] = {
-    Phase.DOWN: {BecameReady: _late, Unresponsive: _late, Dumped: _late},
+    Phase.DOWN: {},
     Phase.LOST: {Exited: _exited_running},
-    Phase.SPAWNING: {
-        Spawned: _spawned,
-        SpawnFailed: _spawn_failed,
-        Ignored: _ignored,
-        Unresponsive: _late,
-        Dumped: _late,
-    },
+    Phase.SPAWNING: {Spawned: _spawned, SpawnFailed: _spawn_failed, Ignored: _ignored},
     Phase.STARTING: {
         BecameReady: _ready,
         Exited: _exited_starting,
         DeadlineReached: _start_too_slow,
-        Unresponsive: _late,
-        Dumped: _late,
+        Extended: said.extended,
+        HeartbeatChanged: said.heartbeat_changed,
     },
     Phase.RUNNING: {
         Exited: _exited_running,
         DeadlineReached: _hangs,
         Unresponsive: _unresponsive,
-        BecameReady: _late,
-        Dumped: _late,
+        Extended: said.extended,
+        HeartbeatChanged: said.heartbeat_changed,
+        SelfStopping: said.stopping,
     },
-    Phase.DUMPING: {
-        Exited: _exited_running,
-        DeadlineReached: _dumped,
-        Dumped: _dumped,
-        BecameReady: _late,
-        Unresponsive: _late,
-    },
+    Phase.DUMPING: {Exited: _exited_running, DeadlineReached: _dumped, Dumped: _dumped},
     Phase.STOPPING: {
         Exited: _exited_stopping,
         Emptied: _emptied,
         DeadlineReached: _stop_too_slow,
-        BecameReady: _late,
-        Unresponsive: _late,
-        Dumped: _late,
+        Extended: said.extended,
     },
-    Phase.KILLING: {
-        Exited: _exited_killing,
-        Emptied: _emptied,
-        DeadlineReached: _kill_again,
-        BecameReady: _late,
-        Unresponsive: _late,
-        Dumped: _late,
-    },
+    Phase.KILLING: {Exited: _exited_killing, Emptied: _emptied, DeadlineReached: _kill_again},
 }
+# A worker's words, and words about it, can be on their way in any phase in which there is a process or was.
+_MAY_BE_LATE = (BecameReady, Unresponsive, Dumped, HeartbeatChanged, Extended, SelfStopping)
+
+
+def _otherwise(phase: Phase, what: type[Happening]) -> Entry:
+    return _late if what in _MAY_BE_LATE and phase is not Phase.LOST else _never
+
 
 HAPPENINGS: tuple[type[Happening], ...] = get_args(Happening)
 TABLE: dict[Phase, dict[type[Happening], Entry]] = {
-    phase: {what: _POSSIBLE[phase].get(what, _never) for what in HAPPENINGS} for phase in Phase
+    phase: {what: _POSSIBLE[phase].get(what) or _otherwise(phase, what) for what in HAPPENINGS}
+    for phase in Phase
 }

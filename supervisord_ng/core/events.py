@@ -94,6 +94,29 @@ class Dumped(msgspec.Struct, frozen=True, tag="dumped"):
     incarnation: int
 
 
+class HeartbeatChanged(msgspec.Struct, frozen=True, tag="heartbeat_changed"):
+    """The worker set the timeout of its heartbeat for the rest of its life; 0: it is not judged any more."""
+
+    path: str
+    incarnation: int
+    timeout_ns: int
+
+
+class Extended(msgspec.Struct, frozen=True, tag="extended"):
+    """The worker needs `by_ns` more, from now, to start, to stop or to give its next sign of life."""
+
+    path: str
+    incarnation: int
+    by_ns: int
+
+
+class SelfStopping(msgspec.Struct, frozen=True, tag="self_stopping"):
+    """The worker has begun to end by itself."""
+
+    path: str
+    incarnation: int
+
+
 class Lagged(msgspec.Struct, frozen=True, tag="lagged"):
     """The daemon itself was late by `lag_ns`; nobody may be blamed for that time."""
 
@@ -208,6 +231,9 @@ Event = (
     | Beats
     | Unresponsive
     | Dumped
+    | HeartbeatChanged
+    | Extended
+    | SelfStopping
     | Lagged
     | Tick
     | Stop

@@ -15,11 +15,10 @@ from supervisord_ng.model.spec import WorkerSpec
 
 def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
     """A sign of life. A counter that stands still is none: the loop may be stuck while a thread beats."""
-    heartbeat = child.spec.heartbeat if isinstance(child.spec, WorkerSpec) else None
     moved = progress is None or progress != child.progress
     child = replace(child, last_beat=turn.now, progress=progress)
-    if child.phase is Phase.RUNNING and heartbeat is not None and moved:
-        child = replace(child, deadline=turn.now + heartbeat.timeout_ns)
+    if child.phase is Phase.RUNNING and moved:
+        child = replace(child, deadline=next_beat_by(child, turn.now))
     turn.put_child(child)
 
 
@@ -31,10 +30,17 @@ def lagged(turn: Turn, child: ChildState, lag_ns: int) -> None:
 
 def first_beat_by(child: ChildState, now: int) -> int | None:
     """Until when a child that just became ready has to give a sign of life, None if it need not."""
-    if not isinstance(child.spec, WorkerSpec) or child.spec.heartbeat is None:
-        return None
+    by = next_beat_by(child, now)
+    if by is None or child.last_beat is not None:
+        return by
+    assert isinstance(child.spec, WorkerSpec)
     assert child.since is not None
-    by = now + child.spec.heartbeat.timeout_ns
-    if child.last_beat is None:
-        by = max(by, child.since + child.spec.ready_timeout_ns)
-    return by
+    return max(by, child.since + child.spec.ready_timeout_ns)
+
+
+def next_beat_by(child: ChildState, now: int) -> int | None:
+    """Until when a child that gives a sign of life now has to give the next, None if it need not."""
+    timeout_ns = child.beat_timeout
+    if timeout_ns is None and isinstance(child.spec, WorkerSpec) and child.spec.heartbeat:
+        timeout_ns = child.spec.heartbeat.timeout_ns
+    return now + timeout_ns if timeout_ns else None

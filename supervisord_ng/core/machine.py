@@ -26,8 +26,10 @@ from supervisord_ng.core.events import (
     Emptied,
     Event,
     Exited,
+    Extended,
     FrameFromChild,
     FrameFromParent,
+    HeartbeatChanged,
     Ignored,
     Kill,
     Lagged,
@@ -36,6 +38,7 @@ from supervisord_ng.core.events import (
     ReportsOffered,
     ReportStored,
     Resume,
+    SelfStopping,
     Spawned,
     SpawnFailed,
     Stop,
@@ -64,7 +67,17 @@ from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
 OfLink = FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
 AboutChild = (
-    Spawned | SpawnFailed | Ignored | BecameReady | Exited | Emptied | Unresponsive | Dumped
+    Spawned
+    | SpawnFailed
+    | Ignored
+    | BecameReady
+    | Exited
+    | Emptied
+    | Unresponsive
+    | Dumped
+    | HeartbeatChanged
+    | Extended
+    | SelfStopping
 )
 
 

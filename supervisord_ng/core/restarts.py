@@ -225,8 +225,7 @@ def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
         plans.reply(
             turn, plan, "start_failed", reason
         )  # to who hurried the restart, if somebody did
-        report_start_error(turn, path, child, reason, Decision.RESTART)
-        _try_again(turn, path, child, replace(plan, call=None))
+        _try_again(turn, path, child, replace(plan, call=None), reason)
 
 
 def report_start_error(
@@ -254,7 +253,7 @@ def report_start_error(
     )
 
 
-def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
+def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan, reason: ExitReason) -> None:
     """Keep the failed child for another attempt: at once, behind what has arrived, or after its back-off.
 
     OTP counts an attempt when it is made, which without a back-off is now. One that waits is counted before
@@ -262,7 +261,10 @@ def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan) -> None:
     """
     backoff = _backoff(child)
     delay = delay_ns(backoff, child.tries, turn.chance()) if backoff is not None else 0
-    if delay and not _count_restart(turn, path):
+    allowed = not delay or _count_restart(turn, path)
+    decision = Decision.RESTART if allowed else Decision.GIVE_UP
+    report_start_error(turn, path, child, reason, decision)
+    if not allowed:
         _give_up(turn, path, child, offender=child.offender, retrying=True)
         return
     if delay:

@@ -76,6 +76,7 @@ class ChildState(msgspec.Struct, frozen=True):
     asked: bool = False  # its supervisor wants its end, so its end is no crash
     last_beat: int | None = None  # last sign of life of this incarnation
     progress: int | None = None
+    beat_timeout: int | None = None  # set by this incarnation itself, 0: none; None: as specified
     idle: Idle = Idle.WAITING
     by_operator: bool = False  # stopped by an operator
     last_exit: ExitReason | None = None
