@@ -7,6 +7,9 @@
     checkers    what must hold in every history
     trace       one line for each step
     run         one seed, one history: ``python -m supervisord_ng.sim.run --seed 7 -v``
+    fleet       several nodes, of `station` hosts and `network` links
+    replay      a flight record of a real daemon, lived again
+    whatif      what a user's own tree would do: ``sng simulate``
     otp         one scripted scenario, its trace in the words of the real Erlang
 
 Nothing here starts a process, opens a socket or reads a clock.
