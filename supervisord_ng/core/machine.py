@@ -112,6 +112,7 @@ def boot(
     state = NodeState(
         root=root,
         supervisors=supervisors,
+        deadline=None,
         seed=seed,
         refusals=refuse,
         name=name,
@@ -161,12 +162,22 @@ def next_deadline(state: NodeState) -> int | None:
     """When `step` has to be called at the latest (with `Tick`), None if nothing is waited for."""
     if state.halted:
         return None
-    deadlines = [s.deadline for s in state.supervisors.values() if s.deadline is not None]
-    links = (uplink.deadline(state.uplink), remote.deadline(state.downlinks))
-    return min((*deadlines, *(time for time in links if time is not None)), default=None)
+    times = (state.deadline, uplink.deadline(state.uplink), remote.deadline(state.downlinks))
+    return min((time for time in times if time is not None), default=None)
 
 
 def _expire(turn: Turn) -> None:
+    """Everything that is due by now, in order of time and path."""
+    deadline = next_deadline(turn.node)
+    if deadline is None or deadline > turn.now:
+        return
+    _expire_children(turn)
+    uplink.expire(turn)
+    remote.expire(turn)
+    _settle(turn)
+
+
+def _expire_children(turn: Turn) -> None:
     due = sorted(
         (child.deadline, child.path)
         for supervisor in turn.supervisors.values()
@@ -184,13 +195,12 @@ def _expire(turn: Turn) -> None:
         else:
             life.happens(turn, child, life.DeadlineReached())
         _settle(turn)
-    uplink.expire(turn)
-    remote.expire(turn)
-    _settle(turn)
 
 
 def _take(turn: Turn, event: Event) -> None:
     match event:
+        case Exited() | Spawned():  # what happens most comes first
+            _about_child(turn, event)
         case Tick():
             pass
         case Beats():

@@ -277,6 +277,7 @@ class NodeState(msgspec.Struct, frozen=True):
 
     root: str
     supervisors: dict[str, SupervisorState]
+    deadline: int | None  # the earliest of all supervisors
     seed: int  # of the generator of back-off jitter
     stop_asked: bool = False
     up_announced: bool = False
