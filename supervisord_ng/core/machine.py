@@ -152,7 +152,7 @@ def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Eff
 def _finish(turn: Turn) -> tuple[NodeState, tuple[Effect, ...]]:
     """Settle what is under way, then tell the other nodes what they have to know."""
     _settle(turn)
-    if not turn.node.halted:
+    if _has_links(turn.node) and not turn.node.halted:
         uplink.tell(turn)
         remote.tell(turn)
     return turn.finish()
@@ -162,8 +162,14 @@ def next_deadline(state: NodeState) -> int | None:
     """When `step` has to be called at the latest (with `Tick`), None if nothing is waited for."""
     if state.halted:
         return None
+    if not _has_links(state):
+        return state.deadline
     times = (state.deadline, uplink.deadline(state.uplink), remote.deadline(state.downlinks))
     return min((time for time in times if time is not None), default=None)
+
+
+def _has_links(state: NodeState) -> bool:
+    return state.uplink is not None or bool(state.downlinks)
 
 
 def _expire(turn: Turn) -> None:

@@ -7,6 +7,7 @@ touches: `step` hands in a frozen state, and `finish` hands a new one back. Noth
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -144,14 +145,15 @@ class Turn:
     def finish(self) -> tuple[NodeState, tuple[Effect, ...]]:
         """The new state and all effects, in order."""
         assert not self.inbox, "a step ends only when everything inside has been told"
-        for path in sorted(self._deadline_changed):
-            supervisor = self._supervisors.get(path)
-            if supervisor is not None:
-                deadlines = [
-                    c.deadline for c in supervisor.children.values() if c.deadline is not None
-                ]
-                self.update(path, deadline=min(deadlines, default=None))
-        return replace(self.node, supervisors=self._supervisors), tuple(self.effects)
+        deadline = self.node.deadline
+        if self._deadline_changed:
+            for path in sorted(self._deadline_changed):
+                if path in self._supervisors:
+                    children = self._supervisors[path].children.values()
+                    self.update(path, deadline=_earliest(child.deadline for child in children))
+            deadline = _earliest(s.deadline for s in self._supervisors.values())
+        state = replace(self.node, supervisors=self._supervisors, deadline=deadline)
+        return state, tuple(self.effects)
 
     def _own_children(self, path: str) -> dict[str, ChildState]:
         if path not in self._copied:
@@ -170,3 +172,7 @@ class Turn:
             self._supervisors = dict(self._supervisors)
             self._supervisors_copied = True
         return self._supervisors
+
+
+def _earliest(times: Iterable[int | None]) -> int | None:
+    return min((time for time in times if time is not None), default=None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from supervisord_ng.limits import NAME_LENGTH_MAX
+from supervisord_ng.limits import CHILDREN_MAX, NAME_LENGTH_MAX
 
 ROOT = "root"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -33,11 +34,13 @@ def join(supervisor: str, name: str) -> str:
     return f"{supervisor}/{name}"
 
 
+@lru_cache(maxsize=CHILDREN_MAX)  # every step of the core asks, for the same few paths
 def parent(path: str) -> str:
     """The path of the supervisor of `path`; the empty string for the root."""
     return path.rpartition("/")[0]
 
 
+@lru_cache(maxsize=CHILDREN_MAX)
 def leaf(path: str) -> str:
     """The last part of `path`, the child's own name."""
     return path.rpartition("/")[2]
