@@ -65,8 +65,9 @@ imports: $(STAMP) ## the import law
 fast: $(STAMP) ## the tests that take no time
 	@$(BIN)/python -m pytest -m "not slow and not process and not systemd and not nodes"
 
-seeds: $(STAMP) ## N=1000 simulated histories of the core
-	@$(BIN)/python -m supervisord_ng.sim.run --seeds $(N)
+seeds: $(STAMP) ## N=1000 simulated histories of one node, and a tenth as many of fleets
+	@$(BIN)/python -m supervisord_ng.sim.run --quiet --seeds $(N)
+	@$(BIN)/python -m supervisord_ng.sim.fleet --seeds $$(( ($(N) + 9) / 10 ))
 
 clean: ## removes what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -38,7 +38,7 @@ from supervisord_ng.sim import faults as process_faults
 from supervisord_ng.sim import network
 from supervisord_ng.sim.agenda import Agenda
 from supervisord_ng.sim.checkers import Violation
-from supervisord_ng.sim.run import EXIT_STATUS, Outcome, Stuck, Verdict
+from supervisord_ng.sim.run import EXIT_STATUS, Outcome, Stuck, Verdict, rate
 from supervisord_ng.sim.station import Station
 from supervisord_ng.sim.trace import Trace
 
@@ -315,8 +315,8 @@ class Fleet:
                     )
 
 
-def play(seed: int, seconds: int, *, verbose: bool) -> tuple[Outcome, float]:
-    """Play one history; return its verdict and how many seconds were simulated."""
+def play(seed: int, seconds: int, *, verbose: bool) -> Outcome:
+    """Play one history and judge it."""
     fleet: Fleet | None = None
     verdict, message = Verdict.HELD, ""
     try:
@@ -328,8 +328,9 @@ def play(seed: int, seconds: int, *, verbose: bool) -> tuple[Outcome, float]:
         verdict, message = Verdict.LIVENESS, str(error)
     except Exception:  # noqa: BLE001 - whatever the core raises is the finding
         verdict, message = Verdict.CRASH, traceback.format_exc()
-    simulated = 0.0 if fleet is None else fleet.now / SECOND
-    return Outcome(verdict, message, "" if fleet is None else fleet.digest), simulated
+    if fleet is None:
+        return Outcome(verdict, message, "", 0.0)
+    return Outcome(verdict, message, fleet.digest, fleet.now / SECOND)
 
 
 def main(arguments: list[str]) -> int:
@@ -340,10 +341,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=int, default=SECONDS_DEFAULT, help="of faults, simulated")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every step")
     chosen = parser.parse_args(arguments)
-    begin, simulated = time.perf_counter(), 0.0
+    begin, simulated_s = time.perf_counter(), 0.0
     for seed in range(chosen.seed, chosen.seed + chosen.seeds):
-        outcome, seconds = play(seed, chosen.seconds, verbose=chosen.verbose)
-        simulated += seconds
+        outcome = play(seed, chosen.seconds, verbose=chosen.verbose)
+        simulated_s += outcome.simulated_s
         if outcome.verdict is not Verdict.HELD:
             again = (
                 f"python -m supervisord_ng.sim.fleet --seed {seed} --seconds {chosen.seconds} -v"
@@ -351,11 +352,7 @@ def main(arguments: list[str]) -> int:
             print(f"seed {seed}: {outcome.verdict}: {outcome.message}", file=sys.stderr)
             print(f"to play it again: {again}", file=sys.stderr)
             return EXIT_STATUS[outcome.verdict]
-    spent = time.perf_counter() - begin
-    print(
-        f"{chosen.seeds} fleets held: {chosen.seeds / spent:.1f} seeds/s, "
-        f"{simulated / 3600 / spent:.2f} simulated hours/s"
-    )
+    print(rate("fleets", chosen.seeds, simulated_s, time.perf_counter() - begin), file=sys.stderr)
     return 0
 
 

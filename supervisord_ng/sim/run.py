@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import time
 import traceback
 from enum import StrEnum
 from typing import NamedTuple
@@ -48,11 +49,12 @@ EXIT_STATUS = {Verdict.HELD: 0, Verdict.SAFETY: 10, Verdict.LIVENESS: 11, Verdic
 
 
 class Outcome(NamedTuple):
-    """A verdict, what was wrong, and a hash of the whole history."""
+    """A verdict, what was wrong, a hash of the whole history, and how many seconds it simulated."""
 
     verdict: Verdict
     message: str
     digest: str
+    simulated_s: float
 
 
 class Stuck(AssertionError):
@@ -82,6 +84,11 @@ class History:
     def digest(self) -> str:
         """A hash of the trace so far."""
         return self._trace.digest
+
+    @property
+    def simulated_s(self) -> float:
+        """How far the clock has come."""
+        return self._agenda.now / limits.SECOND
 
     def play(self, steps: int) -> None:
         """Play it to its end. Raises Violation, Stuck, or what the core raises."""
@@ -217,7 +224,9 @@ def play(seed: int, steps: int, *, verbose: bool) -> Outcome:
         verdict, message = Verdict.LIVENESS, str(error)
     except Exception:  # noqa: BLE001 - whatever the core raises is the finding
         verdict, message = Verdict.CRASH, traceback.format_exc()
-    return Outcome(verdict, message, history.digest if history is not None else "")
+    if history is None:
+        return Outcome(verdict, message, "", 0.0)
+    return Outcome(verdict, message, history.digest, history.simulated_s)
 
 
 def main(arguments: list[str]) -> int:
@@ -227,7 +236,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS_DEFAULT, help="how many")
     parser.add_argument("--steps", type=int, default=STEPS_DEFAULT, help="of each, with faults")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every step")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no line for each seed")
     chosen = parser.parse_args(arguments)
+    begin, simulated_s = time.perf_counter(), 0.0
     for seed in range(chosen.seed, chosen.seed + chosen.seeds):
         outcome = play(seed, chosen.steps, verbose=chosen.verbose)
         if outcome.verdict is not Verdict.HELD:
@@ -235,8 +246,22 @@ def main(arguments: list[str]) -> int:
             print(f"seed {seed}: {outcome.verdict}: {outcome.message}", file=sys.stderr)
             print(f"to play it again: {again}", file=sys.stderr)
             return EXIT_STATUS[outcome.verdict]
-        print(f"seed {seed}: {outcome.digest}")
+        simulated_s += outcome.simulated_s
+        if not chosen.quiet:
+            print(f"seed {seed}: {outcome.digest}")
+    print(
+        rate("histories", chosen.seeds, simulated_s, time.perf_counter() - begin), file=sys.stderr
+    )
     return 0
+
+
+def rate(what: str, seeds: int, simulated_s: float, spent_s: float) -> str:
+    """How fast it went, for the last line."""
+    hours = simulated_s / 3600
+    return (
+        f"{seeds} {what} held, {hours:.1f} simulated hours: "
+        f"{seeds / spent_s:.1f} seeds/s, {hours / spent_s:.2f} simulated hours/s"
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_a_failing_seed_says_how_to_play_it_again(
 ) -> None:
     """Standard error has the verdict and the command; the exit status tells the kinds apart."""
     for verdict, status in (("safety", 10), ("liveness", 11), ("crash", 12)):
-        outcome = Outcome(Verdict(verdict), "what was wrong", "")
+        outcome = Outcome(Verdict(verdict), "what was wrong", "", 0.0)
         monkeypatch.setattr("supervisord_ng.sim.run.play", lambda *_, o=outcome, **__: o)
         assert status == main(["--seed", "7", "--steps", "5"])
         assert (
