@@ -13,7 +13,7 @@ from supervisord_ng.cli.session import Session
 if TYPE_CHECKING:
     from supervisord_ng.model.spec import TreeSpec
     from supervisord_ng.sim.whatif import Act, Fault
-    from supervisord_ng.sim.whatif_text import Text
+    from supervisord_ng.sim.whatif_words import Text
 
 
 @click.command("simulate")
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.option(
     "--hang", "hangs", metavar="PATH@TIME", multiple=True, help="Let it hang from then on."
 )
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of back-off jitter.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**64 - 1), default=0, help="Of back-off jitter."
+)
 @click.option("--for", "duration", metavar="TIME", help="How long to look; else until it is over.")
 @json_option
 @click.pass_obj
@@ -67,7 +69,7 @@ def _loops(tree: TreeSpec, file: str, for_ns: int | None, *, as_json: bool) -> N
     from msgspec import to_builtins
 
     from supervisord_ng.sim import whatif, whatif_loops
-    from supervisord_ng.sim.whatif_text import findings_lines
+    from supervisord_ng.sim.whatif_loops_text import findings_lines
 
     assumed = (*whatif.ASSUMED, *whatif_loops.ASSUMED)
     findings = whatif_loops.explore(tree.root, tree.node.name, for_ns)

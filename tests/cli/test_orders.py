@@ -221,7 +221,7 @@ def test_help_lists_every_verb_in_the_order_of_need() -> None:
         line.split()[0] for line in sng("--help").stdout.partition("Commands:\n")[2].splitlines()
     ]
     assert listed == (
-        "init check run status start stop restart signal logs events crashes shutdown version".split()
+        "init check simulate run status start stop restart signal logs events crashes shutdown version".split()
     )
 
 
