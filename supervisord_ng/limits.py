@@ -67,6 +67,10 @@ STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 # --- the runtime -------------------------------------------------------------------------------------------
 SHELL_TURN_EVENTS = 64  # events in one turn of the loop, so that a crash loop starves nobody
 CRASH_FRAME_WAIT_NS = 100 * MS  # how long a report waits for a traceback that may be on its way
+LEFTOVER_WAIT_NS = 5 * SECOND  # how long a killed process of an earlier daemon may take to vanish
+LEFTOVER_ROUNDS_MAX = (
+    10  # looks for such processes; more only where something forks faster than it dies
+)
 EVENT_LOOP_LAG_NS = (
     200 * MS
 )  # a wake-up later than this is our own lag and is taken off heartbeat deadlines
@@ -129,6 +133,15 @@ WORKER_FLUSH_NS = 500 * MS  # how long the end of a worker may wait for its last
 STACK_FRAMES_MAX = 100  # of one thread in a dump, the innermost ones
 NOTIFY_BATCH = 64  # datagrams read in one turn of the loop
 NOTIFY_FDS_MAX = 253  # descriptors in one datagram; the kernel's SCM_MAX_FD, unix(7)
+READY_PROBE_FIRST_NS = 20 * MS  # between the first two looks whether a worker is ready; doubles ...
+READY_PROBE_MAX_NS = 500 * MS  # ... up to this
+READY_PROBE_TIMEOUT_NS = 5 * SECOND  # of one such look; `ready_timeout` bounds the whole
+READY_FD_RESERVED = 9  # descriptors 3 to this are kept free, so that workers can have them
+READY_FD_BYTES = 4 * KIB  # one read from the pipe behind such a descriptor
+PROBE_HTTP_HEAD_MAX = 16 * KIB  # of an HTTP answer; a body is not read
+DIAGNOSIS_PROCESSES_MAX = 20  # of a hung worker, described in its report
+DIAGNOSIS_THREADS_MAX = 50  # of each of them
+DIAGNOSIS_TIME_NS = 50 * MS  # for all of it; the loop stands still meanwhile
 ANCESTORS_MAX = 64  # parents walked up from a process to the worker that it belongs to
 
 # --- reports -----------------------------------------------------------------------------------------------
@@ -190,6 +203,9 @@ assert DUMP_WAIT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
 assert GONE_CHECK_NS < GONE_CHECK_MAX_NS < SHUTDOWN_WORKER_DEFAULT_NS
 assert FLIGHT_EVENTS * FLIGHT_EVENT_BYTES < FLIGHT_BYTES
 assert LOG_READ_BYTES <= LOG_TURN_BYTES
+assert READY_PROBE_FIRST_NS <= READY_PROBE_MAX_NS < READY_PROBE_TIMEOUT_NS
+assert READY_FD_RESERVED <= READY_FD_MAX
+assert DIAGNOSIS_TIME_NS < DUMP_WAIT_NS
 assert TRACEBACK_MAX <= HEARTBEAT_MESSAGE_MAX
 assert STACKS_MAX <= HEARTBEAT_MESSAGE_MAX
 assert 2 * (TRACEBACK_MAX + CRASH_MESSAGE_MAX + CRASH_TYPE_MAX) < HEARTBEAT_MESSAGE_MAX, (

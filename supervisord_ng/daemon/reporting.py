@@ -149,5 +149,5 @@ def _evidence(
         log_tail=tail,
         usage=remains.usage,
         lag_ms=lag_ms,
-        message=remains.message,
+        message=remains.message or remains.finding,
     )

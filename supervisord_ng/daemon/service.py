@@ -47,7 +47,7 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
-from supervisord_ng.runtime import clock, reaper, recorder, rundir, spawner
+from supervisord_ng.runtime import clock, leftovers, reaper, recorder, rundir, spawner
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
 from supervisord_ng.runtime.workers import Workers
@@ -180,8 +180,17 @@ class Daemon:
             self._log.warning("cannot become subreaper; orphans of workers may escape")
         self._log.info("starting", node=self.tree.node.name, tree=self.tree.source, pid=self.pid)
         self._beat_watchdog()
+        self._end_leftovers()
         incarnations = self.store.load_incarnations()
         self.shell.boot(self.tree.root, seed=secrets.randbits(64), incarnations=incarnations)
+
+    def _end_leftovers(self) -> None:
+        """Nothing may run twice: what a killed daemon left behind goes before anything is started."""
+        ended, survivors = leftovers.end_leftovers(self.workers.heartbeats.endpoint)
+        if ended:
+            self._log.warning("ended what an earlier daemon left running", pids=ended)
+        if survivors:
+            self._log.error("cannot end what an earlier daemon left running", pids=survivors)
 
     async def _close(self) -> None:
         self.shell.close()
