@@ -20,9 +20,9 @@ from supervisord_ng.core import effects, events, machine, view
 from supervisord_ng.core.notes import event_of
 from supervisord_ng.core.state import ChildState, NodeState, Phase
 from supervisord_ng.model import names
-from supervisord_ng.model.exits import SIGKILL, ExitStatus
+from supervisord_ng.model.exits import LIVENESS, SIGKILL, ExitStatus
 from supervisord_ng.model.reports import Event
-from supervisord_ng.model.spec import SupervisorSpec
+from supervisord_ng.model.spec import SupervisorSpec, WorkerSpec
 from supervisord_ng.model.status import Row
 from supervisord_ng.sim.agenda import Agenda
 
@@ -229,12 +229,18 @@ class Pretend:
             self._hang(deed)
 
     def _hang(self, deed: Deed) -> None:
-        """It beat just now, for the last time."""
+        """It beat and answered its probe just now, for the last time."""
         if deed.path not in self._hung:
             self._feed(_beats([self._child(deed.path)]))
-            self._hung.add(deed.path)
-        deadline = self._child(deed.path).deadline
-        noticed = None if deadline is None else deadline / limits.SECOND
+        child = self._child(deed.path)
+        found = [] if child.deadline is None else [child.deadline]
+        liveness = child.spec.liveness if isinstance(child.spec, WorkerSpec) else None
+        if liveness is not None and deed.path not in self._hung:
+            silence_ns = liveness.failures * liveness.interval_ns + liveness.timeout_ns
+            self.plan(silence_ns, events.Unresponsive(child.path, child.incarnation, LIVENESS))
+            found.append(self.now + silence_ns)
+        self._hung.add(deed.path)
+        noticed = min(found) / limits.SECOND if found else None
         self._hear(msgspec.structs.replace(deed, noticed_s=noticed))
 
     def _end(self, path: str, incarnation: int, how: ExitStatus) -> None:

@@ -89,7 +89,7 @@ def _deed(deed: Deed) -> str:
             "<-- hangs, as you asked, and NOBODY NOTICES: without a heartbeat it counts as running"
         )
     return (
-        f"<-- hangs, as you asked; it will be found at {deed.noticed_s:.3f}s, when no beat has come"
+        f"<-- hangs, as you asked; it will be found at {deed.noticed_s:.3f}s, after no sign of life"
     )
 
 

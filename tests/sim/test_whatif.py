@@ -20,9 +20,13 @@ from supervisord_ng.core import invariants
 from supervisord_ng.model.reports import Event
 from supervisord_ng.model.spec import (
     Backoff,
+    ChildSpec,
     Heartbeat,
     LaunchSpec,
+    Liveness,
     LogSpec,
+    Ready,
+    RemoteSpec,
     Strategy,
     SupervisorSpec,
     WorkerSpec,
@@ -181,7 +185,7 @@ def worker(name: str, **more: Any) -> WorkerSpec:
     return WorkerSpec(name, LaunchSpec(("true",)), LogSpec("/dev/null"), **more)
 
 
-def tree(*children: WorkerSpec | SupervisorSpec, **more: Any) -> SupervisorSpec:
+def tree(*children: ChildSpec, **more: Any) -> SupervisorSpec:
     """A root."""
     return SupervisorSpec("root", children=children, **more)
 
@@ -217,6 +221,31 @@ def test_beats_of_the_healthy_are_never_missed_and_those_of_the_hung_are() -> No
     assert [1005.0] == [deed.noticed_s for deed in deeds]
     assert [1005.0 + limits.DUMP_WAIT_NS / SECOND] == killed
     assert 1000 > Pretend(tree(beating), "here", hear=lambda _: None).steps
+
+
+def test_a_failing_probe_finds_a_hang_too() -> None:
+    """A program that cannot beat and is probed: found after so many failures in a row, and replaced."""
+    probe = Liveness(
+        Ready("tcp", "127.0.0.1:80"), interval_ns=SECOND, timeout_ns=SECOND, failures=3
+    )
+    faults = [(10 * SECOND, Fault(Act.HANG, "root/a"))]
+    story = play(tree(worker("a", liveness=probe)), "here", faults)
+    crashed = [
+        (line.time, line.reason)
+        for line in story.lines
+        if isinstance(line, Event) and line.event == "crashed"
+    ]
+    assert [14.0] == [line.noticed_s for line in story.lines if isinstance(line, Deed)]
+    assert [(14.0 + limits.DUMP_WAIT_NS / SECOND, "liveness")] == crashed
+
+
+def test_a_node_below_stays_away_and_nothing_breaks() -> None:
+    """Of other nodes nothing is pretended: they have no link, and the tree comes up without them."""
+    spec = tree(worker("a"), RemoteSpec("far", "key"))
+    story = play(spec, "here", [(SECOND, Fault(Act.KILL, "root/a"))])
+    states = {row.path: row.state for row in story.children}
+    assert (End.SETTLED, "running", "lost") == (story.end, states["root/a"], states["root/far"])
+    assert ["root/a"] == [loop.path for loop in explore(spec, "here").loops]
 
 
 def test_who_waits_for_ever_is_named() -> None:
