@@ -53,7 +53,11 @@ def _check_supervisor(supervisor: SupervisorState) -> None:
     where = supervisor.path
     plan = supervisor.plan
     deadlines = [c.deadline for c in supervisor.children.values() if c.deadline is not None]
-    assert supervisor.deadline == min(deadlines, default=None), f"{where}: deadline"
+    if deadlines:
+        assert supervisor.deadline is not None, f"{where}: a deadline of a child is forgotten"
+        assert supervisor.deadline <= min(deadlines), f"{where}: would wake too late"
+    else:
+        assert supervisor.deadline is None, f"{where}: would wake for nothing"
     assert list(supervisor.restarts) == sorted(supervisor.restarts, reverse=True), where
     if not supervisor.alive:
         assert plan is None, f"{where}: dead and busy"

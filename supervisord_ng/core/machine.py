@@ -184,13 +184,17 @@ def _expire(turn: Turn) -> None:
 
 
 def _expire_children(turn: Turn) -> None:
-    due = sorted(
-        (child.deadline, child.path)
-        for supervisor in turn.supervisors.values()
-        if supervisor.deadline is not None and supervisor.deadline <= turn.now
-        for child in supervisor.children.values()
-        if child.deadline is not None and child.deadline <= turn.now
-    )
+    due: list[tuple[int, str]] = []
+    for supervisor in turn.supervisors.values():
+        if supervisor.deadline is None or supervisor.deadline > turn.now:
+            continue
+        turn.look_again(supervisor.path)
+        due += [
+            (child.deadline, child.path)
+            for child in supervisor.children.values()
+            if child.deadline is not None and child.deadline <= turn.now
+        ]
+    due.sort()
     for deadline, path in due:
         child = turn.child(path)
         if child is None or child.deadline != deadline:

@@ -180,7 +180,7 @@ def _note_restart(turn: Turn, path: str, child: ChildState, delay: int) -> None:
             child.path,
             child.incarnation,
             kind=child.kind,
-            restarts_in_window=intensity.in_window(supervisor.restarts, turn.now, spec.period_ns),
+            restarts_in_window=len(supervisor.restarts),  # it was counted just now
             intensity=spec.intensity,
             period_ns=spec.period_ns,
             delay_ns=delay or None,

@@ -224,7 +224,7 @@ class SupervisorState(msgspec.Struct, frozen=True):
     restarts: tuple[int, ...] = ()  # when, newest first; nothing older than the period
     plan: Plan | None = None
     mailbox: tuple[Message, ...] = ()
-    deadline: int | None = None  # the earliest of its children
+    deadline: int | None = None  # not later than that of any child; None: no child has one
     retired: int = 0  # the highest incarnation of a child that was deleted
 
 
@@ -277,7 +277,7 @@ class NodeState(msgspec.Struct, frozen=True):
 
     root: str
     supervisors: dict[str, SupervisorState]
-    deadline: int | None  # the earliest of all supervisors
+    deadline: int | None  # the earliest of the supervisors'
     seed: int  # of the generator of back-off jitter
     stop_asked: bool = False
     up_announced: bool = False

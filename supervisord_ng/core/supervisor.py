@@ -228,7 +228,10 @@ def _child_gone(turn: Turn, outcome: ChildGone) -> None:
         return
     if child.standing is Standing.UP and not child.asked:
         message = ChildEnded(outcome.name, outcome.incarnation, outcome.reason)
-        turn.update(outcome.path, mailbox=(*supervisor.mailbox, message))
+        if supervisor.plan is None and not supervisor.mailbox and not supervisor.suspended:
+            restarts.child_ended(turn, outcome.path, message)
+        else:
+            turn.update(outcome.path, mailbox=(*supervisor.mailbox, message))
 
 
 # --- calls that do not wait for a slow start -----------------------------------------------------

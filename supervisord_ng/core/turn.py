@@ -32,7 +32,8 @@ class Turn:
 
     __slots__ = (
         "_copied",
-        "_deadline_changed",
+        "_deadline_moved",
+        "_inexact",
         "_supervisors",
         "_supervisors_copied",
         "effects",
@@ -45,7 +46,8 @@ class Turn:
         self._supervisors = state.supervisors
         self._supervisors_copied = False
         self._copied: set[str] = set()  # supervisors whose `children` are this turn's own
-        self._deadline_changed: set[str] = set()
+        self._deadline_moved = False
+        self._inexact: set[str] = set()  # supervisors whose earliest deadline has to be looked for
         self.now = now
         self.effects: list[Effect] = []
         self.inbox: deque[Internal] = deque()
@@ -92,8 +94,9 @@ class Turn:
         name = child.spec.name
         before = children.get(name)
         children[name] = child
-        if (before.deadline if before else None) != child.deadline:
-            self._deadline_changed.add(path)
+        old = None if before is None else before.deadline
+        if old != child.deadline:
+            self._move_deadline(path, child.deadline)
 
     def remove_child(self, path: str) -> None:
         """Forget a child, and the supervisors below it; its incarnation number is never used again."""
@@ -107,13 +110,17 @@ class Turn:
                 used += [supervisor.retired, *(c.incarnation for c in supervisor.children.values())]
                 self._remove(other)
         self.update(above, retired=max(used))
-        self._deadline_changed.add(above)
+        self.look_again(above)
 
     def set_children(self, path: str, children: dict[str, ChildState]) -> None:
         """Replace all children of a supervisor by a dictionary that nobody else holds."""
         self.update(path, children=children)
         self._copied.add(path)
-        self._deadline_changed.add(path)
+        self.look_again(path)
+
+    def look_again(self, path: str) -> None:
+        """Find the earliest deadline of this supervisor's children anew when the step is over."""
+        self._inexact.add(path)
 
     def emit(self, effect: Effect) -> None:
         """Ask this of the world when the step is over, after what was asked before."""
@@ -146,14 +153,27 @@ class Turn:
         """The new state and all effects, in order."""
         assert not self.inbox, "a step ends only when everything inside has been told"
         deadline = self.node.deadline
-        if self._deadline_changed:
-            for path in sorted(self._deadline_changed):
+        if self._inexact or self._deadline_moved:
+            for path in sorted(self._inexact):
                 if path in self._supervisors:
                     children = self._supervisors[path].children.values()
                     self.update(path, deadline=_earliest(child.deadline for child in children))
             deadline = _earliest(s.deadline for s in self._supervisors.values())
         state = replace(self.node, supervisors=self._supervisors, deadline=deadline)
         return state, tuple(self.effects)
+
+    def _move_deadline(self, path: str, deadline: int | None) -> None:
+        """Keep the supervisor's deadline not later than any of its children's.
+
+        One that only moves later is not looked for: a beat would cost as much as there are children. The
+        supervisor's is too early then, and when it comes nothing is due and it is looked for (`machine`).
+        """
+        known = self._supervisors[path].deadline
+        if deadline is None:
+            self.look_again(path)
+        elif known is None or deadline < known:
+            self.update(path, deadline=deadline)
+            self._deadline_moved = True
 
     def _own_children(self, path: str) -> dict[str, ChildState]:
         if path not in self._copied:
