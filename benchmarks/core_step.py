@@ -1,31 +1,49 @@
-"""What one step of the core costs: the crash and restart of one child, in trees of several sizes.
+"""What one step of the core costs, by what happens and by the size of the tree.
 
-Prints the median of one step over trees of one supervisor with N children and of N supervisors with N children
-each, with its ratio to the smallest tree of its kind, and the whole core time of a give-up of N children.
-Run: python -m benchmarks.core_step
+The history: beating workers, of which one after another crashes and is restarted: for every crash ten beats of others, each
+a step of its own as when they arrive alone. Prints the median of all steps and of each kind, with the ratio to the
+smallest tree of its shape, and the whole core time of a give-up that stops N children.
+Run it alone on the machine: python -m benchmarks.core_step
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections import deque
+from collections import defaultdict, deque
 
 from supervisord_ng.core import effects, events, machine
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.model.exits import SHUTDOWN, ExitStatus
-from supervisord_ng.model.spec import LaunchSpec, LogSpec, SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import (
+    Heartbeat,
+    LaunchSpec,
+    LogSpec,
+    Ready,
+    SupervisorSpec,
+    WorkerSpec,
+)
 
-STEPS = 2000
+CRASHES = 500
+BEATS = 10
 SECOND = 1_000_000_000
+BEATING = Heartbeat(1 * SECOND, 3600 * SECOND)
+KINDS = ("Beats", "Exited", "Spawned", "BecameReady")
 
 
 def worker(name: str) -> WorkerSpec:
     """A worker that is never really started."""
-    return WorkerSpec(name, LaunchSpec(("true",)), LogSpec("/dev/null"))
+    return WorkerSpec(
+        name,
+        LaunchSpec(("true",)),
+        LogSpec("/dev/null"),
+        heartbeat=BEATING,
+        ready=Ready("heartbeat"),
+        ready_timeout_ns=3600 * SECOND,
+    )
 
 
-def flat(children: int, intensity: int | None = None) -> SupervisorSpec:
+def flat(children: int, intensity: int | None = 20) -> SupervisorSpec:
     """One supervisor."""
     workers = tuple(worker(f"w{i}") for i in range(children))
     return SupervisorSpec("root", children=workers, intensity=intensity)
@@ -35,11 +53,11 @@ def square(side: int) -> SupervisorSpec:
     """`side` supervisors with `side` children each."""
     below = tuple(
         SupervisorSpec(
-            f"s{j}", children=tuple(worker(f"s{j}w{i}") for i in range(side)), intensity=None
+            f"s{j}", children=tuple(worker(f"s{j}w{i}") for i in range(side)), intensity=20
         )
         for j in range(side)
     )
-    return SupervisorSpec("root", children=below, intensity=None)
+    return SupervisorSpec("root", children=below)
 
 
 class Node:
@@ -48,7 +66,7 @@ class Node:
     def __init__(self, spec: SupervisorSpec) -> None:
         self.now = 0
         self.pid = 1
-        self.costs: list[int] = []
+        self.costs: dict[str, list[int]] = defaultdict(list)
         self.state: NodeState
         self.state, asked = machine.boot(spec, seed=1, now=0)
         self._answer(deque(asked))
@@ -58,11 +76,11 @@ class Node:
         self._answer(deque(self._step(event)))
 
     def _step(self, event: events.Event) -> tuple[effects.Effect, ...]:
-        self.now += SECOND  # so that the restart window holds as many as in a real crash loop
+        self.now += SECOND // 10
         begin = time.perf_counter_ns()
         self.state, asked = machine.step(self.state, event, self.now)
         machine.next_deadline(self.state)
-        self.costs.append(time.perf_counter_ns() - begin)
+        self.costs[type(event).__name__].append(time.perf_counter_ns() - begin)
         return asked
 
     def _answer(self, asked: deque[effects.Effect]) -> None:
@@ -70,20 +88,42 @@ class Node:
             effect = asked.popleft()
             if isinstance(effect, effects.Spawn):
                 self.pid += 1
-                asked += self._step(events.Spawned(effect.path, effect.incarnation, self.pid))
+                key = (effect.path, effect.incarnation)
+                asked += self._step(events.Spawned(*key, self.pid))
+                asked += self._step(events.BecameReady(*key))
             elif isinstance(effect, effects.AskStop):
                 asked += self._step(events.Exited(effect.path, effect.incarnation, SHUTDOWN))
 
 
-def restart_cost_us(spec: SupervisorSpec, path: str) -> float:
-    """The median step of crashing and restarting the child at `path`."""
+def play(spec: SupervisorSpec) -> dict[str, float]:
+    """The medians in microseconds, by kind, and of all steps."""
     node = Node(spec)
     node.costs.clear()
+    paths = [
+        child.path
+        for supervisor in node.state.supervisors.values()
+        for child in supervisor.children.values()
+        if isinstance(child.spec, WorkerSpec)
+    ]
+    turn = 0
+    for crash in range(CRASHES):
+        for _ in range(BEATS):
+            turn += 1
+            path = paths[turn * 7 % len(paths)]
+            node.feed(events.Beats((events.Beat(path, incarnation(node, path), turn),)))
+        path = paths[crash * 13 % len(paths)]
+        node.feed(events.Exited(path, incarnation(node, path), ExitStatus(code=1)))
+    medians = {kind: statistics.median(node.costs[kind]) / 1000 for kind in KINDS}
+    medians["all"] = (
+        statistics.median(cost for costs in node.costs.values() for cost in costs) / 1000
+    )
+    return medians
+
+
+def incarnation(node: Node, path: str) -> int:
+    """Of the child at `path`."""
     supervisor, _, name = path.rpartition("/")
-    for _ in range(STEPS // 2):
-        incarnation = node.state.supervisors[supervisor].children[name].incarnation
-        node.feed(events.Exited(path, incarnation, ExitStatus(code=1)))
-    return statistics.median(node.costs) / 1000
+    return node.state.supervisors[supervisor].children[name].incarnation
 
 
 def give_up_s(children: int) -> float:
@@ -92,22 +132,24 @@ def give_up_s(children: int) -> float:
     node.costs.clear()
     node.feed(events.Exited("root/w0", 1, ExitStatus(code=1)))
     assert node.state.halted
-    return sum(node.costs) / SECOND
+    return sum(cost for costs in node.costs.values() for cost in costs) / SECOND
+
+
+def table(rows: list[tuple[str, SupervisorSpec]]) -> None:
+    """Print one shape of trees, by size."""
+    floor: float | None = None
+    for name, spec in rows:
+        medians = play(spec)
+        floor = floor or medians["all"]
+        kinds = "".join(f"{medians[kind]:>13.1f}" for kind in KINDS)
+        print(f"{name:>10}{medians['all']:>9.1f}{medians['all'] / floor:>8.2f}{kinds}")
 
 
 def main() -> None:
     """Print the tables."""
-    print(f"{'children':>10} {'us/step':>9} {'ratio':>6}")
-    floor = None
-    for children in (10, 100, 1000, 10_000):
-        cost = restart_cost_us(flat(children), f"root/w{children // 2}")
-        floor = floor or cost
-        print(f"{children:>10} {cost:>9.1f} {cost / floor:>6.2f}")
-    floor = None
-    for side in (10, 100):
-        cost = restart_cost_us(square(side), f"root/s{side // 2}/s{side // 2}w{side // 2}")
-        floor = floor or cost
-        print(f"{side:>5}x{side:<4} {cost:>9.1f} {cost / floor:>6.2f}")
+    print(f"{'children':>10}{'us/step':>9}{'ratio':>8}" + "".join(f"{kind:>13}" for kind in KINDS))
+    table([(str(count), flat(count)) for count in (10, 100, 1000, 10_000)])
+    table([(f"{side}x{side}", square(side)) for side in (10, 100)])
     for children in (100, 1000):
         print(f"give-up of {children}: {give_up_s(children):.3f} s of core time")
 

@@ -53,6 +53,7 @@ def _check_supervisor(supervisor: SupervisorState) -> None:
     where = supervisor.path
     plan = supervisor.plan
     deadlines = [c.deadline for c in supervisor.children.values() if c.deadline is not None]
+    assert supervisor.waiting == len(deadlines), f"{where}: counts {supervisor.waiting} deadlines"
     if deadlines:
         assert supervisor.deadline is not None, f"{where}: a deadline of a child is forgotten"
         assert supervisor.deadline <= min(deadlines), f"{where}: would wake too late"

@@ -225,6 +225,7 @@ class SupervisorState(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     mailbox: tuple[Message, ...] = ()
     deadline: int | None = None  # not later than that of any child; None: no child has one
+    waiting: int = 0  # how many children have one
     retired: int = 0  # the highest incarnation of a child that was deleted
 
 

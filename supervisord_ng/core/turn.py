@@ -7,7 +7,6 @@ touches: `step` hands in a frozen state, and `finish` hands a new one back. Noth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -96,7 +95,7 @@ class Turn:
         children[name] = child
         old = None if before is None else before.deadline
         if old != child.deadline:
-            self._move_deadline(path, child.deadline)
+            self._move_deadline(path, old, child.deadline)
 
     def remove_child(self, path: str) -> None:
         """Forget a child, and the supervisors below it; its incarnation number is never used again."""
@@ -110,7 +109,7 @@ class Turn:
                 used += [supervisor.retired, *(c.incarnation for c in supervisor.children.values())]
                 self._remove(other)
         self.update(above, retired=max(used))
-        self.look_again(above)
+        self._move_deadline(above, gone.deadline, None)
 
     def set_children(self, path: str, children: dict[str, ChildState]) -> None:
         """Replace all children of a supervisor by a dictionary that nobody else holds."""
@@ -156,24 +155,36 @@ class Turn:
         if self._inexact or self._deadline_moved:
             for path in sorted(self._inexact):
                 if path in self._supervisors:
-                    children = self._supervisors[path].children.values()
-                    self.update(path, deadline=_earliest(child.deadline for child in children))
-            deadline = _earliest(s.deadline for s in self._supervisors.values())
+                    self._find_deadline(path)
+            supervisors = self._supervisors.values()
+            deadline = min(
+                (s.deadline for s in supervisors if s.deadline is not None), default=None
+            )
         state = replace(self.node, supervisors=self._supervisors, deadline=deadline)
         return state, tuple(self.effects)
 
-    def _move_deadline(self, path: str, deadline: int | None) -> None:
-        """Keep the supervisor's deadline not later than any of its children's.
+    def _move_deadline(self, path: str, old: int | None, new: int | None) -> None:
+        """Keep the supervisor's deadline not later than any of its children's, None when none has one.
 
-        One that only moves later is not looked for: a beat would cost as much as there are children. The
-        supervisor's is too early then, and when it comes nothing is due and it is looked for (`machine`).
+        The earliest is not looked for when one moves later or goes: a beat would cost as much as there are
+        children. The supervisor's is too early then; when it comes, nothing is due and it is looked for.
         """
-        known = self._supervisors[path].deadline
-        if deadline is None:
-            self.look_again(path)
-        elif known is None or deadline < known:
-            self.update(path, deadline=deadline)
+        supervisor = self._supervisors[path]
+        waiting = supervisor.waiting + (new is not None) - (old is not None)
+        deadline = supervisor.deadline
+        if waiting == 0:
+            deadline = None
+        elif new is not None and (deadline is None or new < deadline):
+            deadline = new
+        if deadline != supervisor.deadline:
             self._deadline_moved = True
+        if (deadline, waiting) != (supervisor.deadline, supervisor.waiting):
+            self.update(path, deadline=deadline, waiting=waiting)
+
+    def _find_deadline(self, path: str) -> None:
+        children = self._supervisors[path].children.values()
+        deadlines = [child.deadline for child in children if child.deadline is not None]
+        self.update(path, deadline=min(deadlines, default=None), waiting=len(deadlines))
 
     def _own_children(self, path: str) -> dict[str, ChildState]:
         if path not in self._copied:
@@ -192,7 +203,3 @@ class Turn:
             self._supervisors = dict(self._supervisors)
             self._supervisors_copied = True
         return self._supervisors
-
-
-def _earliest(times: Iterable[int | None]) -> int | None:
-    return min((time for time in times if time is not None), default=None)
