@@ -23,4 +23,5 @@ class Remains(msgspec.Struct):
     stacks: str | None = None
     usage: Usage | None = None
     message: str | None = None
+    finding: str | None = None  # what the last look at it from outside found wrong
     spoke: bool = False  # its SDK has connected, so a traceback may still be on its way
