@@ -47,7 +47,7 @@ CONFIG_BYTES_MAX = 16 * MIB
 INCLUDE_FILES_MAX = 1_000
 ENVIRONMENT_BYTES_MAX = 1 * MIB
 TREE_DEPTH_MAX = 64  # supervisors above one another
-READY_FD_MAX = 1_023  # below the usual soft limit of open files
+READY_FD_MAX = 9  # a shell's redirections name one digit; the daemon keeps 3 to 9 free for workers
 REPORTS_COUNT_MAX = 10_000_000  # crash reports kept; some ten gigabytes
 REPORT_LOG_LINES_MAX = 1_000  # last lines of a log in a report
 
@@ -79,6 +79,8 @@ GONE_CHECK_MAX_NS = 1 * SECOND  # the re-checks double up to this
 REAP_TURN_MAX = (
     1_000  # dead processes collected in one turn of the loop, so that a fork storm starves nobody
 )
+LAUNCH_TIMEOUT_S = 10.0  # a fork server that is silent for so long is replaced
+LAUNCH_REPORT_MAX = 4 * KIB  # what a child says of a failed step; a pipe takes it in one piece
 SCRIPT_LINE_MAX = 256  # of a script's first line, execve(2) reads no more
 PID_FILE_MAX = 32  # bytes of a lock file worth reading: one number
 SOCKET_PATH_MAX = 107  # sockaddr_un.sun_path, unix(7)
@@ -136,7 +138,6 @@ NOTIFY_FDS_MAX = 253  # descriptors in one datagram; the kernel's SCM_MAX_FD, un
 READY_PROBE_FIRST_NS = 20 * MS  # between the first two looks whether a worker is ready; doubles ...
 READY_PROBE_MAX_NS = 500 * MS  # ... up to this
 READY_PROBE_TIMEOUT_NS = 5 * SECOND  # of one such look; `ready_timeout` bounds the whole
-READY_FD_RESERVED = 9  # descriptors 3 to this are kept free, so that workers can have them
 READY_FD_BYTES = 4 * KIB  # one read from the pipe behind such a descriptor
 PROBE_HTTP_HEAD_MAX = 16 * KIB  # of an HTTP answer; a body is not read
 DIAGNOSIS_PROCESSES_MAX = 20  # of a hung worker, described in its report
@@ -204,7 +205,6 @@ assert GONE_CHECK_NS < GONE_CHECK_MAX_NS < SHUTDOWN_WORKER_DEFAULT_NS
 assert FLIGHT_EVENTS * FLIGHT_EVENT_BYTES < FLIGHT_BYTES
 assert LOG_READ_BYTES <= LOG_TURN_BYTES
 assert READY_PROBE_FIRST_NS <= READY_PROBE_MAX_NS < READY_PROBE_TIMEOUT_NS
-assert READY_FD_RESERVED <= READY_FD_MAX
 assert DIAGNOSIS_TIME_NS < DUMP_WAIT_NS
 assert TRACEBACK_MAX <= HEARTBEAT_MESSAGE_MAX
 assert STACKS_MAX <= HEARTBEAT_MESSAGE_MAX

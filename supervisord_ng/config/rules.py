@@ -123,9 +123,19 @@ def _liveness(worker: Worker, notes: Notes) -> None:
         worker.problem(notes, text, "liveness")
 
 
+def _ready_by_log(worker: Worker, notes: Notes) -> None:
+    said = worker.said
+    if said.ready.kind != "log" or not worker.table.is_sound("ready", "stdout", "stderr"):
+        return
+    if "log" not in (said.stdout, said.stderr):
+        text = 'cannot wait for a line of output: none is read (stdout or stderr must be "log")'
+        worker.problem(notes, text, "ready")
+
+
 _WORKER_RULES: tuple[Callable[[Worker, Notes], None], ...] = (
     _one_shot,
     _heartbeat,
     _backoff,
     _liveness,
+    _ready_by_log,
 )

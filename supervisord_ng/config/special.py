@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from supervisord_ng.config import units
 from supervisord_ng.config.explain import RefusedError, did_you_mean, quoted
@@ -170,7 +171,24 @@ ENDPOINT = _port_checked(pattern('must be "tcp://HOST:PORT"', "tcp://" + _HOST +
 LISTEN = _port_checked(
     pattern('must be "tcp://ADDRESS:PORT"', r"tcp://(\*|" + _HOST + r"):[0-9]{1,5}")
 )
-URL = pattern('must be a URL such as "http://127.0.0.1:8080/health"', r"https?://[^\s/?#]+\S*")
+_URL = pattern('must be a URL such as "http://127.0.0.1:8080/health"', r"https?://[^\s/?#]+\S*")
+
+
+def _url(value: object) -> str:
+    text: str = _URL.parse(value)
+    if not text.isascii():
+        raise RefusedError("must be in ASCII", "other characters are written as %XX")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise RefusedError(f"must have a port from 1 to {_PORT_MAX}, if any") from error
+    if not parts.hostname or port == 0:
+        raise RefusedError(_URL.must)
+    return text
+
+
+URL = Kind(_URL.must, _url, _URL.schema)
 PUBLIC_KEY = pattern(
     "must be a public key: 40 characters Z85",
     r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}",

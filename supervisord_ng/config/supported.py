@@ -10,7 +10,7 @@ from typing import Any, Final
 EVERY: Final = object()  # whatever the value
 
 NOT_YET: tuple[tuple[str, object], ...] = (
-    # table or key, the value (of a `ready` table: its kind)
+    # table or key, the value
     ("parent", EVERY),
     ("remote", EVERY),
     ("node.listen", EVERY),
@@ -22,14 +22,8 @@ NOT_YET: tuple[tuple[str, object], ...] = (
     ("worker.oom_score_adj", EVERY),
     ("worker.no_new_privileges", EVERY),
     ("worker.resources", EVERY),
-    ("worker.liveness", EVERY),
     ("worker.heartbeat.detector", "phi"),
     ("worker.heartbeat.threshold", EVERY),
-    ("worker.ready", "tcp"),
-    ("worker.ready", "http"),
-    ("worker.ready", "command"),
-    ("worker.ready", "log"),
-    ("worker.ready", "fd"),
     ("worker.log.format", "json"),
     ("worker.log.timestamps", True),
 )
@@ -42,7 +36,7 @@ def is_not_yet(key: str) -> bool:
 
 def is_value_not_yet(key: str, value: Any) -> bool:
     """Say whether this parsed value of a key is not supported yet."""
-    return (key, getattr(value, "kind", value)) in NOT_YET
+    return (key, value) in NOT_YET
 
 
 def words_now(key: str, words: tuple[str, ...]) -> tuple[str, ...]:

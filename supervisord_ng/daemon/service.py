@@ -47,7 +47,7 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
-from supervisord_ng.runtime import clock, leftovers, reaper, recorder, rundir, spawner
+from supervisord_ng.runtime import clock, descriptors, leftovers, reaper, recorder, rundir, spawner
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
 from supervisord_ng.runtime.workers import Workers
@@ -341,4 +341,5 @@ def longest_name(spec: SupervisorSpec) -> int:
 
 def prepare_process() -> None:
     """What has to be done once, before anything else: signals that our own parent ignored or blocked."""
+    descriptors.reserve()
     spawner.forget_inherited_signals()

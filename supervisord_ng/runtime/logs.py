@@ -58,6 +58,7 @@ class Capture:
         self.log = log
         self._loop = loop
         self._tap = tap
+        self._listener: Tap | None = None
         self._splitter = LineSplitter()
         self._read_fd = -1
         self._mark = log.mark()
@@ -86,6 +87,10 @@ class Capture:
         self._read_fd = read_fd
         self._loop.add_reader(read_fd, self._readable)
         return write_fd
+
+    def listen(self, listener: Tap | None) -> None:
+        """Let somebody else see the lines too, from now on; None: nobody any more."""
+        self._listener = listener
 
     def drain_now(self) -> None:
         """Take everything that is in the pipe at this moment; never waits.
@@ -132,10 +137,13 @@ class Capture:
     def _take(self, block: bytes) -> None:
         """Hand one block on: to the file first, then to whoever looks on."""
         self.log.append(block)
-        if self._tap is not None:
-            lines = self._splitter.feed(block)
-            if lines:
-                self._tap(lines)
+        if self._tap is not None or self._listener is not None:
+            self._show(self._splitter.feed(block))
+
+    def _show(self, lines: list[bytes]) -> None:
+        for look in (self._tap, self._listener):
+            if lines and look is not None:
+                look(lines)
 
     def _enlarge(self) -> None:
         """Give a worker that writes much a larger pipe, so that both sides wake up less often."""
@@ -150,9 +158,7 @@ class Capture:
         self._loop.remove_reader(self._read_fd)
         os.close(self._read_fd)
         self._read_fd = -1
-        lines = self._splitter.flush()
-        if lines and self._tap is not None:
-            self._tap(lines)
+        self._show(self._splitter.flush())
 
 
 def open_output(launch: LaunchSpec, capture: Capture) -> Output:

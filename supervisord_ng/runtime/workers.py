@@ -20,46 +20,29 @@ from supervisord_ng.core.events import (
     Emptied,
     Event,
     Exited,
+    SelfStopping,
     Spawned,
     SpawnFailed,
-    Unresponsive,
 )
-from supervisord_ng.errors import SpawnError
+from supervisord_ng.errors import ProtocolError, SpawnError
 from supervisord_ng.model import names, paths
-from supervisord_ng.model.exits import HEARTBEAT_TIMEOUT, SIGKILL, ExitStatus, start_failed
+from supervisord_ng.model.exits import SIGKILL, ExitStatus, start_failed
 from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.reports import Usage
-from supervisord_ng.model.spec import NodeSpec, WorkerSpec
-from supervisord_ng.runtime import clock, spawner
+from supervisord_ng.model.spec import NodeSpec
+from supervisord_ng.runtime import clock, diagnosis, sdnotify, spawner
 from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
+from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logs import Capture, open_output
 from supervisord_ng.runtime.notify import NotifyServer, worker_of
+from supervisord_ng.runtime.probes import Prober, Subject
+from supervisord_ng.runtime.readiness import Watch
 from supervisord_ng.runtime.reaper import Reaper
 from supervisord_ng.wire import heartbeat as wire
 
 LineTap = Callable[[str, list[bytes]], None]
 """Receives the name of a worker and complete lines of its output."""
-
-
-class _Running:
-    """A worker's latest incarnation, and the log that all of its incarnations share."""
-
-    __slots__ = ("capture", "incarnation", "name", "path", "pid", "remains", "spec", "token")
-
-    def __init__(self, spec: Spawn, capture: Capture) -> None:
-        self.path = spec.path
-        self.name = names.leaf(spec.path)
-        self.capture = capture
-        self.begin(spec)
-
-    def begin(self, spawn: Spawn) -> None:
-        """The next incarnation."""
-        self.spec: WorkerSpec = spawn.spec
-        self.incarnation = spawn.incarnation
-        self.pid: int | None = None
-        self.token: str | None = None
-        self.remains = Remains(spawn.path, spawn.incarnation)
 
 
 class Workers:
@@ -89,8 +72,8 @@ class Workers:
         self._on_traceback = on_traceback
         self._on_problem = on_problem
         self._tap = tap
-        self._records: dict[str, _Running] = {}
-        self._by_pid: dict[int, _Running] = {}
+        self._records: dict[str, Record] = {}
+        self._by_pid: dict[int, Record] = {}
         self._leaving: dict[
             str, Remains
         ] = {}  # by token: gone, but its last words may be on their way
@@ -98,6 +81,7 @@ class Workers:
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
         self.reaper = Reaper(loop, self._exited, self._emptied)
+        self._prober = Prober(loop, self.reaper)
         self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard, self._belongs)
         self.notify = NotifyServer(loop, self._notify_path, self._notified)
 
@@ -109,6 +93,7 @@ class Workers:
             process = self._start(record)
         except SpawnError as error:
             self._unregister(record)
+            record.watch.end()
             record.remains.message = error.message
             record.remains.ended = clock.wall_s()
             return SpawnFailed(effect.path, effect.incarnation, start_failed(error.why))
@@ -116,6 +101,7 @@ class Workers:
         record.remains.started = clock.wall_s()
         self._by_pid[process.pid] = record
         self.reaper.watch(process.pid, process.pidfd)
+        record.watch.begin(Subject(record.spec.launch, self._identity(record)), record.capture)
         return Spawned(effect.path, effect.incarnation, process.pid)
 
     def ask_stop(self, effect: AskStop) -> None:
@@ -123,6 +109,7 @@ class Workers:
         record = self._living(effect.path, effect.incarnation)
         if record is None or record.pid is None:
             return
+        record.watch.end()
         if record.token is not None:
             grace = None if effect.grace_ns is None else effect.grace_ns // limits.MS
             self.heartbeats.send_stop(record.token, grace)
@@ -130,15 +117,20 @@ class Workers:
 
     def kill(self, effect: Kill) -> None:
         """SIGKILL to all that is left of it."""
-        if self._living(effect.path, effect.incarnation) is not None:
+        record = self._living(effect.path, effect.incarnation)
+        if record is not None:
+            record.watch.end()
             self.signal(effect.path, SIGKILL, whole=True)
 
     def dump(self, effect: Dump) -> Event | None:
-        """Ask for the stacks; a worker that cannot be asked has answered."""
+        """Keep what the system knows of it, and ask for the stacks; who cannot be asked has answered."""
         record = self._living(effect.path, effect.incarnation)
-        if record is None or record.token is None or not self.heartbeats.send_dump(record.token):
-            return Dumped(effect.path, effect.incarnation)
-        return None
+        if record is not None and record.pid is not None:
+            record.watch.end()
+            record.remains.stacks = diagnosis.describe(record.pid)
+            if record.token is not None and self.heartbeats.send_dump(record.token):
+                return None
+        return Dumped(effect.path, effect.incarnation)
 
     def signal(self, path: str, number: int, *, whole: bool) -> bool:
         """Send a signal to a worker's main process or to all of it; False when nothing is there."""
@@ -178,6 +170,7 @@ class Workers:
     def kill_all(self) -> None:
         """SIGKILL to every worker, because nobody is left to supervise them."""
         for record in tuple(self._by_pid.values()):
+            record.watch.end()
             self.signal(record.path, SIGKILL, whole=True)
 
     def drain(self) -> None:
@@ -194,71 +187,65 @@ class Workers:
         """The child was removed from the tree: close its log."""
         record = self._records.pop(path, None)
         if record is not None:
+            record.watch.end()
             record.capture.close()
             record.capture.log.close()
             self._status.pop(path, None)
 
     def close(self) -> None:
         """Close everything. Workers that run are left alone."""
+        for path in tuple(self._records):
+            self.forget(path)
+        self._prober.close()
         self.reaper.close()
         self.heartbeats.close()
         self.notify.close()
-        for path in tuple(self._records):
-            self.forget(path)
 
     # --- starting --------------------------------------------------------------------------------
-    def _begin(self, effect: Spawn) -> _Running:
+    def _begin(self, effect: Spawn) -> Record:
         record = self._records.get(effect.path)
         if record is None:
             name = names.leaf(effect.path)
             tap = self._tap
             lines = None if tap is None else lambda lines: tap(name, lines)
             capture = Capture(self._loop, LogFile(effect.spec.log), lines)
-            record = self._records[effect.path] = _Running(effect, capture)
+            record = self._records[effect.path] = Record(effect.path, capture)
         else:
             self._unregister(record)
-            record.begin(effect)
+        record.begin(effect)
+        record.watch = Watch(self._loop, self._prober, self._feed, effect.spec, record.remains)
         self._status.pop(effect.path, None)
         return record
 
-    def _start(self, record: _Running) -> spawner.Process:
+    def _start(self, record: Record) -> spawner.Process:
         launch = record.spec.launch
         output = open_output(launch, record.capture)
         try:
-            return spawner.spawn(
-                launch,
-                environment=self._environment(record),
-                stdout=output.stdout,
-                stderr=output.stderr,
-            )
+            with record.watch.descriptors() as descriptors:
+                return spawner.spawn(
+                    launch,
+                    environment=self._environment(record),
+                    stdout=output.stdout,
+                    stderr=output.stderr,
+                    pass_fds=descriptors,
+                )
         finally:
             for fd in output.to_close:
                 os.close(fd)
 
-    def _environment(self, record: _Running) -> dict[str, str]:
-        """What a worker is told about itself. See docs/worker-protocol.md."""
-        spec = record.spec
-        heartbeat = spec.heartbeat
+    def _identity(self, record: Record) -> dict[str, str]:
+        return record.identity(self._node.name, self.heartbeats.endpoint)
+
+    def _environment(self, record: Record) -> dict[str, str]:
+        """What a worker is told about itself; from now on it may speak."""
+        heartbeat = record.spec.heartbeat
         interval_ms = 0 if heartbeat is None else heartbeat.interval_ns // limits.MS
         record.token = self.heartbeats.register(
-            record.path, record.incarnation, spec.launch.user, interval_ms
+            record.path, record.incarnation, record.spec.launch.user, interval_ms
         )
-        told = {
-            "SNG_NAME": record.name,
-            "SNG_PATH": record.path,
-            "SNG_NODE": self._node.name,
-            "SNG_HEARTBEAT": self.heartbeats.endpoint,
-            "SNG_TOKEN": record.token,
-        }
-        if spec.instance is not None:
-            told["SNG_INSTANCE"] = str(spec.instance)
-        if heartbeat is not None or spec.ready.kind == "notify":
-            told["NOTIFY_SOCKET"] = self._notify_path
-        if heartbeat is not None:
-            told["WATCHDOG_USEC"] = str(heartbeat.timeout_ns // limits.US)
-        return told
+        return self._identity(record) | record.credentials(self._notify_path)
 
-    def _unregister(self, record: _Running) -> None:
+    def _unregister(self, record: Record) -> None:
         """Let an incarnation speak no more; one that has just died may have its last words on their way."""
         token = record.token
         if token is None:
@@ -276,13 +263,16 @@ class Workers:
         self.heartbeats.unregister(token)
 
     # --- what happens ----------------------------------------------------------------------------
-    def _living(self, path: str, incarnation: int) -> _Running | None:
+    def _living(self, path: str, incarnation: int) -> Record | None:
         record = self._records.get(path)
         return record if record is not None and record.incarnation == incarnation else None
 
     def _exited(self, pid: int, status: ExitStatus, usage: Usage | None) -> None:
+        if self._prober.exited(pid, status):
+            return
         record = self._by_pid[pid]
         record.capture.drain_now()
+        record.watch.end()
         self.heartbeats.drain()  # its last words were sent before it died
         record.remains.ended = clock.wall_s()
         record.remains.usage = usage
@@ -293,6 +283,8 @@ class Workers:
         self._feed(Exited(record.path, record.incarnation, status, empty=empty))
 
     def _emptied(self, pid: int) -> None:
+        if self._prober.emptied(pid):
+            return
         record = self._by_pid.pop(pid)
         record.capture.drain_now()
         self._feed(Emptied(record.path, record.incarnation))
@@ -335,16 +327,20 @@ class Workers:
         remains.message = f"{crash.type}: {crash.message}"
         self._on_traceback(remains)
 
-    def _said(self, record: _Running, message: wire.WorkerMessage) -> list[Event]:
+    def _said(self, record: Record, message: wire.WorkerMessage) -> list[Event]:
         match message:
             case wire.Ready() if record.spec.ready.kind == "heartbeat":
+                record.watch.became_ready()
                 return [BecameReady(record.path, record.incarnation)]
+            case wire.Stopping() if record.spec.heartbeat is not None:
+                record.watch.end()  # without a heartbeat nobody misses it: it may as well work on
+                return [SelfStopping(record.path, record.incarnation)]
             case wire.Status(text):
                 self._status[record.path] = text
             case wire.Crash():
                 self._keep_traceback(record.remains, message)
             case wire.Stacks(text):
-                record.remains.stacks = text
+                record.remains.stacks = f"{text}\n{record.remains.stacks or ''}"
                 return [Dumped(record.path, record.incarnation)]
             case _:
                 pass
@@ -353,18 +349,32 @@ class Workers:
     def _notified(self, pid: int, uid: int, said: dict[str, str]) -> None:
         """A notification in systemd's protocol; the kernel says of which process."""
         worker = worker_of(pid, self._by_pid.__contains__)
-        record = None if worker is None else self._by_pid.get(worker)
-        if record is None:
-            self.notify.rejected += 1
-            self.notify.last_rejection = (
-                f"cannot accept notification of pid {pid}, uid {uid}: no worker"
-            )
+        if worker is None:
+            self._reject(pid, uid, "cannot accept notification: it is of no worker")
             return
-        if "STATUS" in said:
-            self._status[record.path] = said["STATUS"][: limits.STATUS_TEXT_MAX]
-        if said.get("READY") == "1" and record.spec.ready.kind == "notify":
+        record = self._by_pid[worker]
+        try:
+            meaning = sdnotify.meaning(said, record.path, record.incarnation)
+        except ProtocolError as error:
+            self._reject(pid, uid, str(error))
+            return
+        self._understood(record, meaning)
+
+    def _reject(self, pid: int, uid: int, why: str) -> None:
+        self.notify.rejected += 1
+        self.notify.last_rejection = f"{why} (from pid {pid}, uid {uid})"
+
+    def _understood(self, record: Record, meaning: sdnotify.Meaning) -> None:
+        if meaning.status is not None:
+            self._status[record.path] = meaning.status
+        elif meaning.ready and self._status.get(record.path) == sdnotify.RELOADING:
+            del self._status[record.path]
+        if meaning.failure is not None:
+            record.remains.message = meaning.failure
+        if meaning.ready and record.spec.ready.kind == "notify":
+            record.watch.became_ready()
             self._feed(BecameReady(record.path, record.incarnation))
-        if said.get("WATCHDOG") == "1":
-            self._feed(Beats((Beat(record.path, record.incarnation),)))
-        elif said.get("WATCHDOG") == "trigger":
-            self._feed(Unresponsive(record.path, record.incarnation, HEARTBEAT_TIMEOUT))
+        if meaning.stopping:
+            record.watch.end()
+        for event in meaning.events:
+            self._feed(event)
