@@ -104,8 +104,7 @@ class Supervisor(Process):
                     why = f"failed_to_start_child:{child.spec.name}:{failed.reason.text}"
                     self.end(ExitReason(ExitClass.SHUTDOWN_TERM, why))
                     raise StartFailedError(self.reason or failed.reason) from failed
-                self.report("start_error", f"{child.path} undefined", failed.reason, "restart")
-                self.try_again(child, None)
+                self.try_again(child, None, f"{child.path} undefined", failed.reason)
                 if self.reason is not None or self.spec.strategy is not Strategy.ONE_FOR_ONE:
                     return
         self.is_up()
@@ -216,23 +215,36 @@ class Supervisor(Process):
         else:
             self.give_up(child)
 
-    def restart(self, child: Child, *, retrying: bool) -> None:
-        """restart/3: stop the others of the strategy's range, then start the range in order."""
+    def restart(self, child: Child, *, retrying: bool, hurried: Call | None = None) -> None:
+        """restart/3: stop the others of the strategy's range, then start the range in order.
+
+        A restart that an operator has `hurried` (ours) finds the others stopped already.
+        """
         old = child.pid
         scope = self.scope(child)
         child.rests()
-        self.stop_all(other for other in scope if other is not child)
-        for each in [left for left in scope if left in self.children]:
+        if hurried is None:
+            self.stop_all(other for other in scope if other is not child)
+        for each in [left for left in scope if left in self.children and left.running is None]:
             try:
                 self.start(each)
             except StartFailedError as failed:
+                self.answer(hurried, f"start_failed {failed.reason.text}")
                 who = f"{each.path} undefined"
-                if len(scope) == 1 and self.is_alone() and old is not None:
+                if self.is_alone() and old is not None:
                     who = f"restarting({old.name})" if retrying else old.name
-                self.report("start_error", who, failed.reason, "restart")
-                self.try_again(each, old if each is child else None)
+                self.try_again(each, old if each is child else None, who, failed.reason)
                 return
+            if each is child and child.pid is not None:
+                self.answer(hurried, f"ok {child.pid.name}")
+                hurried = None
+        self.answer(hurried, "ok")
         self.is_up()
+
+    def answer(self, call: Call | None, answer: str) -> None:
+        """Tell whoever has called."""
+        if call is not None:
+            self.world.say(f"reply {call.request}: {answer}")
 
     def is_alone(self) -> bool:
         """Whether the strategy restarts one child alone."""
@@ -246,17 +258,19 @@ class Supervisor(Process):
             return list(self.children)
         return self.children[self.children.index(child) :]
 
-    def try_again(self, child: Child, old: Process | None) -> None:
+    def try_again(self, child: Child, old: Process | None, who: str, reason: ExitReason) -> None:
         """A failed restart is cast to itself, behind all that has arrived; or it is counted and waits."""
         delay = self.delay(child)
+        allowed = not delay or self.count()
+        self.report("start_error", who, reason, "restart" if allowed else "give_up")
         child.rests()
         child.pid, child.restarting = old, True
-        if not delay:
-            self.mailbox.append(Retry(child.spec.name))
-        elif self.count():
+        if not allowed:
+            self.give_up(child)
+        elif delay:
             child.due, child.counted = self.world.now + delay, True
         else:
-            self.give_up(child)
+            self.mailbox.append(Retry(child.spec.name))
 
     def give_up(self, child: Child) -> None:
         """reached_max_restart_intensity."""
@@ -305,7 +319,7 @@ class Supervisor(Process):
         if child.running is not None:
             self.order_end(child)
             self.is_stopped(child)
-            bad = self.bad_end(child)
+            bad = child.bad_end()
             if bad is not None:
                 self.report("shutdown_error", child.running.name, bad, "none")
         child.rests()
@@ -326,7 +340,7 @@ class Supervisor(Process):
         for child in reversed(self.children):
             if child.running is not None:
                 self.is_stopped(child)
-                reason = self.bad_end(child)
+                reason = child.bad_end()
                 bad.update([] if reason is None else [reason.text])
         self.children.clear()
         template = f"{self.path}/{self.spec.children[0].name}"
@@ -340,6 +354,7 @@ class Supervisor(Process):
         if process is None or process.reason is not None or process.told:
             return
         process.told = True
+        process.cause = None
         kill = child.spec.shutdown in ("brutal_kill", 0)
         if not (kill and isinstance(process, Supervisor)):
             self.world.say(f"{'kill' if kill else 'ask'} {process.name}")
@@ -355,22 +370,9 @@ class Supervisor(Process):
         elif isinstance(process, Supervisor):
             process.end(SHUTDOWN)
         elif child.spec.shutdown in ("brutal_kill", 0):
-            process.ends(KILLED)
+            process.is_killed()
         else:
-            process.ends(self.world.obeying.get(process.path, SHUTDOWN))
-
-    def bad_end(self, child: Child) -> ExitReason | None:
-        """shutdown/1: the reason why a stopped child ended, unless it was the one that was wanted."""
-        assert child.running is not None
-        reason = child.running.reason
-        assert reason is not None
-        brutal = child.spec.shutdown == "brutal_kill"
-        if reason.kind is (ExitClass.KILLED if brutal else ExitClass.SHUTDOWN):
-            return None
-        soft = (ExitClass.NORMAL, ExitClass.SHUTDOWN, ExitClass.SHUTDOWN_TERM)
-        if reason.kind in soft and child.spec.restart is not Restart.PERMANENT:
-            return None
-        return reason
+            process.obeys()
 
     def die(self) -> None:
         """An untrappable kill: all below die of the broken link, unasked and unjudged."""
@@ -388,7 +390,7 @@ class Supervisor(Process):
                     self.world.say(f"kill {process.name}")
                     orphans.append(process)
         for orphan in orphans:
-            orphan.ends(KILLED)
+            orphan.is_killed()
         for supervisor in dying:
             supervisor.refuse_calls()
 

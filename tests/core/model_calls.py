@@ -12,8 +12,14 @@ from tests.core.model import Supervisor
 from tests.core.model_nouns import Call, Child, StartFailedError
 
 
-def answer(supervisor: Supervisor, call: Call) -> str:
+def handle(supervisor: Supervisor, call: Call) -> None:
     """What an operator starts is not counted, not reported and not tried again."""
+    answer = _answer(supervisor, call)
+    if answer is not None:
+        supervisor.answer(call, answer)
+
+
+def _answer(supervisor: Supervisor, call: Call) -> str | None:
     known = {child.spec.name: child for child in supervisor.children}
     child = known.get(call.name)
     match call.op:
@@ -34,6 +40,9 @@ def answer(supervisor: Supervisor, call: Call) -> str:
             return f"running {child.running.name}"
         case _ if child.restarting and not call.now:
             return "restarting"
+        case "restart_child" if child.restarting and len(supervisor.scope(child)) > 1:
+            supervisor.restart(child, retrying=False, hurried=call)
+            return None
         case "restart_child":
             return _start(supervisor, child, keep=True)
         case _:
@@ -59,18 +68,14 @@ def _start_child(supervisor: Supervisor, call: Call, child: Child | None) -> str
 
 
 def _start(supervisor: Supervisor, child: Child, *, keep: bool) -> str:
-    """Start a child for an operator; with a pending restart those that wait for it (ours)."""
-    pending = supervisor.scope(child) if child.restarting else [child]
-    child.rests()
-    for each in pending:
-        try:
-            if each.running is None:
-                supervisor.start(each)
-        except StartFailedError as failed:
-            each.rests()
-            if not keep:
-                supervisor.children.remove(each)
-            return f"start_failed {failed.reason.text}"
+    """Start one child for an operator."""
+    try:
+        supervisor.start(child)
+    except StartFailedError as failed:
+        child.rests()
+        if not keep:
+            supervisor.children.remove(child)
+        return f"start_failed {failed.reason.text}"
     return "ok" if child.pid is None else f"ok {child.pid.name}"
 
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from supervisord_ng.limits import SECOND
-from supervisord_ng.model.exits import ExitReason
-from supervisord_ng.model.spec import ChildSpec
+from supervisord_ng.limits import DUMP_WAIT_NS, SECOND
+from supervisord_ng.model.exits import (
+    HEARTBEAT_TIMEOUT,
+    SIGKILL,
+    ExitClass,
+    ExitReason,
+    ExitStatus,
+    status_text,
+)
+from supervisord_ng.model.spec import ChildSpec, Restart, WorkerSpec
+
+End = ExitReason | ExitStatus
 
 
 @dataclass
@@ -18,8 +27,8 @@ class World:
     lines: list[str] = field(default_factory=list)
     numbers: Counter[str] = field(default_factory=Counter)
     failures: dict[str, deque[ExitReason | None]] = field(default_factory=dict)
-    obeying: dict[str, ExitReason] = field(default_factory=dict)
-    halted: bool = False
+    obeying: dict[str, End] = field(default_factory=dict)
+    mute: set[str] = field(default_factory=set)
 
     def say(self, line: str) -> None:
         """Write down what happens."""
@@ -44,13 +53,58 @@ class Process:
         self.since = world.now
         self.reason: ExitReason | None = None
         self.told = False  # to end
+        self.cause: ExitReason | None = None  # why it is dying, whatever the kernel will say
+        self.silent: int | None = None  # when its silence is going to be too long
         world.numbers[path] += 1
         self.name = f"{path}#{world.numbers[path]}"
 
-    def ends(self, reason: ExitReason) -> None:
+    def ends(self, how: End) -> None:
         """It is dead from now on."""
-        self.reason = reason
+        reason = judged(self.spec, how, asked=self.told)
         self.world.say(f"exit {self.name}: {reason.text}")
+        self.reason = self.cause or reason
+
+    def obeys(self) -> None:
+        """It has been asked to end."""
+        assert isinstance(self.spec, WorkerSpec)
+        self.ends(self.world.obeying.get(self.path, ExitStatus(signal=self.spec.stop_signal)))
+
+    def hangs(self) -> None:
+        """It beats no more."""
+        assert isinstance(self.spec, WorkerSpec)
+        assert self.spec.heartbeat is not None
+        self.silent = self.world.now + self.spec.heartbeat.timeout_ns
+
+    def is_silent(self) -> None:
+        """It hangs: its stacks are collected, as long as that may take, then it is killed."""
+        if self.cause is None:
+            self.cause = HEARTBEAT_TIMEOUT
+            self.world.say(f"dump {self.name}")
+            if self.path in self.world.mute:
+                self.silent = self.world.now + DUMP_WAIT_NS
+                return
+        self.silent = None
+        self.world.say(f"kill {self.name}")
+        self.is_killed()
+
+    def is_killed(self) -> None:
+        """SIGKILL was sent to it."""
+        self.ends(ExitStatus(signal=SIGKILL))
+
+
+def judged(spec: ChildSpec, how: End, *, asked: bool) -> ExitReason:
+    """The kernel's word about the end of a worker as a reason of OTP."""
+    if isinstance(how, ExitReason):
+        return how
+    assert isinstance(spec, WorkerSpec)
+    text = status_text(how)
+    well = how.code == 0 or how.code in spec.success_exit_codes
+    obedient = how.signal == spec.stop_signal or how.code == 128 + spec.stop_signal
+    if asked and (well or obedient):
+        return ExitReason(ExitClass.SHUTDOWN, text)
+    if well or how.signal in spec.clean_signals:
+        return ExitReason(ExitClass.NORMAL, text)
+    return ExitReason(ExitClass.KILLED if how.signal == SIGKILL else ExitClass.ABNORMAL, text)
 
 
 @dataclass(eq=False)
@@ -84,6 +138,19 @@ class Child:
         if self.running is not None:
             return self.running.name
         return f"{self.path}:{'restarting' if self.restarting else 'undefined'}"
+
+    def bad_end(self) -> ExitReason | None:
+        """shutdown/1: the reason why a stopped child ended, unless it was the one that was wanted."""
+        assert self.running is not None
+        reason = self.running.reason
+        assert reason is not None
+        brutal = self.spec.shutdown == "brutal_kill"
+        if reason.kind is (ExitClass.KILLED if brutal else ExitClass.SHUTDOWN):
+            return None
+        soft = (ExitClass.NORMAL, ExitClass.SHUTDOWN, ExitClass.SHUTDOWN_TERM)
+        if reason.kind in soft and self.spec.restart is not Restart.PERMANENT:
+            return None
+        return reason
 
     def rests(self) -> None:
         """Nothing runs and nothing is going to."""

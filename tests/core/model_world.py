@@ -9,8 +9,18 @@ from supervisord_ng.model import names
 from supervisord_ng.model.exits import SHUTDOWN, ExitReason
 from supervisord_ng.model.spec import SupervisorSpec
 from tests.core.model import Supervisor, launch
-from tests.core.model_calls import answer
-from tests.core.model_nouns import Call, Child, Exit, Process, Retry, StartFailedError, Stop, World
+from tests.core.model_calls import handle
+from tests.core.model_nouns import (
+    Call,
+    Child,
+    End,
+    Exit,
+    Process,
+    Retry,
+    StartFailedError,
+    Stop,
+    World,
+)
 
 
 class Model:
@@ -20,6 +30,7 @@ class Model:
         self.world = World()
         self.world.failures = {path: deque(reasons) for path, reasons in fails.items()}
         self.halted = False
+        self.ended_last = ""  # by itself
         self._told = 0
         self._requests = 0
         self._asked = False
@@ -36,10 +47,11 @@ class Model:
         return lines
 
     # --- what happens ---------------------------------------------------------------------------------
-    def exits(self, path: str, reason: ExitReason) -> None:
+    def exits(self, path: str, how: End) -> None:
         """A worker ends by itself."""
+        self.ended_last = path
         process = self.workers()[path]
-        process.ends(reason)
+        process.ends(how)
         self._owner(path).mailbox.append(Exit(process))
         self._run()
 
@@ -47,9 +59,20 @@ class Model:
         """Let the next starts of this child fail, one for each reason; None answers `ignore`."""
         self.world.failures.setdefault(path, deque()).extend(reasons)
 
-    def obeys_with(self, path: str, reason: ExitReason) -> None:
+    def obeys_with(self, path: str, how: End) -> None:
         """From now on this worker ends like that when it is asked."""
-        self.world.obeying[path] = reason
+        self.world.obeying[path] = how
+
+    def keeps_stacks(self, path: str) -> None:
+        """From now on this worker does not send its stacks."""
+        self.world.mute.add(path)
+
+    def hangs(self, path: str) -> None:
+        """A worker gives its last sign of life."""
+        self.workers()[path].hangs()
+
+    def late(self, path: str) -> None:
+        """News of an earlier incarnation are no news."""
 
     def kill_supervisor(self, path: str) -> None:
         """A supervisor dies at once, untrappably."""
@@ -89,13 +112,18 @@ class Model:
         self._run()
 
     def advance(self, duration: int) -> None:
-        """Let time pass; whoever waits for a back-off gets its turn in the order of times."""
+        """Let time pass: who hangs is found out, who waits for a back-off gets its turn."""
         until = self.world.now + duration
         while self.waiting() and self.waiting()[0][0] <= until:
             due, path, child = self.waiting()[0]
             self.world.now = due
-            child.due = None
-            self._owner(path).mailbox.append(Retry(child.spec.name))
+            if child.due is not None:
+                child.due = None
+                self._owner(path).mailbox.append(Retry(child.spec.name))
+            elif child.running is not None:
+                child.running.is_silent()
+                if child.running.reason is not None:
+                    self._owner(path).mailbox.append(Exit(child.running))
             self._run()
         self.world.now = until
 
@@ -124,10 +152,14 @@ class Model:
         }
 
     def waiting(self) -> list[tuple[int, str, Child]]:
-        """Who waits for a back-off, in the order of times."""
-        return sorted(
-            (child.due, child.path, child) for child in self.children() if child.due is not None
-        )
+        """Who waits for a back-off or hangs, in the order of times."""
+        found = []
+        for child in self.children():
+            silent = child.running.silent if child.running is not None else None
+            due = child.due if child.due is not None else silent
+            if due is not None and (child.running is None or child.running.reason is None):
+                found.append((due, child.path, child))
+        return sorted(found, key=lambda each: each[:2])
 
     # --- one at a time --------------------------------------------------------------------------------
     def _owner(self, path: str) -> Supervisor:
@@ -147,7 +179,7 @@ class Model:
             supervisor = busy[0]
             message = supervisor.mailbox.pop(0)
             if isinstance(message, Call):
-                self.world.say(f"reply {message.request}: {answer(supervisor, message)}")
+                handle(supervisor, message)
             else:
                 supervisor.handle(message)
 

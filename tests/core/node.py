@@ -23,8 +23,8 @@ from supervisord_ng.core.view import rows
 from supervisord_ng.limits import SECOND
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import (
-    KILLED,
     SHUTDOWN,
+    SIGKILL,
     ExitReason,
     ExitStatus,
     abnormal,
@@ -102,9 +102,19 @@ class Node:
         fails: dict[str, list[ExitReason | None]] | None = None,
         incarnations: dict[str, int] | None = None,
         slow: tuple[str, ...] = (),
+        beating: bool = False,
         seed: int = 0,
     ) -> None:
-        """Boot `root`. `fails`: see `fails`, before anything starts. `slow`: see `slow_to_spawn`."""
+        """Boot `root`.
+
+        Args:
+            root: the tree.
+            fails: as the verb, before anything starts.
+            incarnations: what `boot` is told was used already.
+            slow: workers as of `slow_to_spawn`.
+            beating: every worker with a heartbeat beats in time, until it `hangs`.
+            seed: of the back-off jitter.
+        """
         self.now = SECOND
         self.processes: dict[str, Process] = {}
         self.replies: dict[int, effects.Reply] = {}
@@ -117,6 +127,9 @@ class Node:
         self._deaf: set[str] = set()
         self._clinging: set[str] = set()
         self._slow: set[str] = set(slow)
+        self._beating = beating
+        self._hung: set[str] = set()
+        self._mute: set[str] = set()
         self._pid = 0
         self._requests = 0
         self._answers: deque[events.Event] = deque()
@@ -162,6 +175,10 @@ class Node:
         """From now on this worker survives SIGKILL."""
         self._clinging.add(path)
 
+    def keeps_stacks(self, path: str) -> None:
+        """From now on this worker does not send its stacks."""
+        self._mute.add(path)
+
     # --- what happens to children -------------------------------------------------------------------
     def happens(self, event: events.Event) -> None:
         """Tell the core anything, and let everything come of it that does not take time."""
@@ -194,6 +211,28 @@ class Node:
         """A worker gives a sign of life."""
         beat = events.Beat(path, self._incarnation(path), progress)
         self.happens(events.Beats((beat,)))
+
+    def hangs(self, path: str) -> None:
+        """A beating worker gives its last sign of life."""
+        self.beats(path)
+        self._hung.add(path)
+
+    def late(self, path: str) -> None:
+        """Everything that can be said of a worker arrives about the incarnation before."""
+        old = self._incarnation(path) - 1
+        for event in (
+            events.Spawned(path, old, 1),
+            events.SpawnFailed(path, old, NOPE),
+            events.Ignored(path, old),
+            events.BecameReady(path, old),
+            events.Beats((events.Beat(path, old),)),
+            events.Unresponsive(path, old, NOPE),
+            events.Dumped(path, old),
+            events.Exited(path, old, BOOM),
+            events.Exited(path, old, BOOM, empty=False),
+            events.Emptied(path, old),
+        ):
+            self.happens(event)
 
     def kill_supervisor(self, path: str) -> None:
         """A supervisor dies at once, untrappably."""
@@ -241,10 +280,10 @@ class Node:
         until = self.now + spent
         while (due := next_deadline(self.state)) is not None and due <= until:
             self.now = max(self.now, due)
-            self.happens(events.Tick())
+            self.happens(events.Beats(self._healthy()))
         self.now = until
 
-    def late(self, duration: str) -> None:
+    def lags(self, duration: str) -> None:
         """The daemon itself does nothing for so long, then notices."""
         lag = parse_duration(duration)
         self.now += lag
@@ -268,16 +307,27 @@ class Node:
     def _incarnation(self, path: str) -> int:
         return self.state.supervisors[names.parent(path)].children[names.leaf(path)].incarnation
 
+    def _is_current(self, event: events.Exited | events.Ignored) -> bool:
+        return event.incarnation == self._incarnation(event.path)
+
+    def _healthy(self) -> tuple[events.Beat, ...]:
+        """Signs of life of all that beat; none of them is as good as `Tick`."""
+        return tuple(
+            events.Beat(path, process.incarnation)
+            for path, process in self.processes.items()
+            if self._beating and path not in self._hung and process.main
+        )
+
     def _answer(self) -> None:
         while self._answers:
             self._step(self._answers.popleft())
 
     def _step(self, event: events.Event) -> None:
-        if isinstance(event, events.Exited):
+        if isinstance(event, events.Exited) and self._is_current(event):
             what = event.how
             text = status_text(what) if isinstance(what, ExitStatus) else what.text
             self._say(f"exit {event.path}#{event.incarnation}: {text}")
-        elif isinstance(event, events.Ignored):
+        elif isinstance(event, events.Ignored) and self._is_current(event):
             self._say(f"ignored {event.path}#{event.incarnation}")
         self.state, asked = step(self.state, event, self.now)
         self._do(asked)
@@ -292,9 +342,11 @@ class Node:
                 case effects.Spawn(path=path, incarnation=incarnation):
                     self._spawn(path, incarnation)
                 case effects.AskStop(path=path) if path not in self._deaf:
-                    self._end(path, self._obeys_with.get(path, SHUTDOWN))
+                    self._end(path, self._obeys_with.get(path, ExitStatus(signal=effect.signal)))
                 case effects.Kill(path=path) if path not in self._clinging:
-                    self._end(path, KILLED)
+                    self._end(path, ExitStatus(signal=SIGKILL))
+                case effects.Dump(path=path, incarnation=incarnation) if path not in self._mute:
+                    self._answers.append(events.Dumped(path, incarnation))
                 case effects.Reply():
                     assert effect.request not in self.replies, "answered twice"
                     self.replies[effect.request] = effect
@@ -318,6 +370,7 @@ class Node:
     def _exists(self, path: str, incarnation: int) -> events.Event:
         self._pid += 1
         self.processes[path] = Process(incarnation)
+        self._hung.discard(path)
         return events.Spawned(path, incarnation, self._pid)
 
     def _end(self, path: str, how: End) -> None:
