@@ -39,7 +39,7 @@ from supervisord_ng.daemon.feed import Feed
 from supervisord_ng.daemon.operators import Operators
 from supervisord_ng.daemon.reporting import Reporter
 from supervisord_ng.daemon.verbs import Verbs
-from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE
+from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE, InternalError
 from supervisord_ng.model import paths
 from supervisord_ng.model.reports import Context, CrashReport, Event, EventName
 from supervisord_ng.model.spec import SupervisorSpec, TreeSpec, WorkerSpec
@@ -48,9 +48,12 @@ from supervisord_ng.model.words import describe
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
 from supervisord_ng.runtime import clock, descriptors, leftovers, reaper, recorder, rundir, spawner
+from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
 from supervisord_ng.runtime.workers import Workers
+
+CGROUPS_SWITCH = "SNG_CGROUPS"  # "off": treat workers as on a host without cgroups
 
 
 class Daemon:
@@ -136,6 +139,7 @@ class Daemon:
     async def _open(self) -> None:
         node = self.tree.node
         loop = self._loop
+        loop.set_exception_handler(self._callback_failed)
         store_path = os.path.join(node.state_dir, paths.STORE)
         keep = self.tree.reports
         self.store = Store.open(
@@ -149,12 +153,14 @@ class Daemon:
         self._recorder = recorder.Recorder(node.name)
         self.shell = Shell(loop, self._perform, self._drain, self._failed, self._recorder)
         tap = None if self._console is None else self._console.output
+        self._cgroups = self._find_cgroups()
         self.workers = Workers(
             loop,
             node,
             self.shell.feed,
             on_traceback=self._traceback_arrived,
             on_problem=self._log.warning,
+            cgroups=self._cgroups,
             tap=tap,
         )
         self.reporter = Reporter(
@@ -175,6 +181,16 @@ class Daemon:
         await self.control.start()
         self._handle_signals()
 
+    def _find_cgroups(self) -> Cgroups | None:
+        """Where workers get cgroups of their own, None where the host does not let us, or an operator."""
+        if os.environ.get(CGROUPS_SWITCH) == "off":
+            return None
+        try:
+            return Cgroups(self.tree.node.runtime_dir)
+        except UnavailableError as error:
+            self._log.info("workers get no cgroups", reason=str(error))
+        return None
+
     def _boot(self) -> None:
         if not reaper.become_subreaper():
             self._log.warning("cannot become subreaper; orphans of workers may escape")
@@ -186,6 +202,8 @@ class Daemon:
 
     def _end_leftovers(self) -> None:
         """Nothing may run twice: what a killed daemon left behind goes before anything is started."""
+        if self._cgroups is not None:
+            self._cgroups.kill_leftovers()
         ended, survivors = leftovers.end_leftovers(self.workers.heartbeats.endpoint)
         if ended:
             self._log.warning("ended what an earlier daemon left running", pids=ended)
@@ -257,6 +275,14 @@ class Daemon:
         self.workers.kill_all()
         self._keep_flight(error)
         self._end(EXIT_SOFTWARE)
+
+    def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised where nobody catches. What means that our books are wrong ends the daemon."""
+        error = context.get("exception")
+        if isinstance(error, AssertionError | InternalError):
+            self._failed(error)
+        else:
+            self._log.error("a callback failed", what=context.get("message"), exc_info=error)
 
     def _keep_flight(self, error: BaseException) -> None:
         """Write down what led to a failure, so that whoever looks into it can live it again."""
