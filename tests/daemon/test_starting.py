@@ -85,7 +85,7 @@ children = ["slow", "after"]
 [worker.slow]
 command = "sleep 1000"
 ready = "notify"
-ready_timeout = "500ms"
+ready_timeout = "3s"
 [worker.after]
 command = "sleep 1000"
 """
