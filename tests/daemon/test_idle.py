@@ -25,7 +25,7 @@ def test_idle_daemon_makes_no_system_call(short_dir: Path) -> None:
     text = '[worker.sleeper]\ncommand = "sleep 1000"\ninstances = 20\n'
     with Node(short_dir, text) as node:
         node.wait_up()
-        eventually(Quiet(node.pid), "what belongs to the start is over")
+        eventually(Quiet(node.pid).is_reached, "what belongs to the start is over")
         traced = short_dir / "strace"
         command = ["timeout", str(IDLE_S), "strace", "-f", "-qq", "-o", traced, "-p", str(node.pid)]
         subprocess.run([str(word) for word in command], check=False, capture_output=True)
@@ -41,7 +41,8 @@ class Quiet:
         self._seen = -1
         self._since = 0.0
 
-    def __call__(self) -> bool:
+    def is_reached(self) -> bool:
+        """Look once."""
         switches = sum(
             int(line.split()[1])
             for status in self._tasks.glob("*/status")
