@@ -79,6 +79,7 @@ GONE_CHECK_MAX_NS = 1 * SECOND  # the re-checks double up to this
 REAP_TURN_MAX = (
     1_000  # dead processes collected in one turn of the loop, so that a fork storm starves nobody
 )
+MOVE_ROUNDS_MAX = 10  # looks for what a new worker forked before it was in its cgroup
 LAUNCH_TIMEOUT_S = 10.0  # a fork server that is silent for so long is replaced
 LAUNCH_REPORT_MAX = 4 * KIB  # what a child says of a failed step; a pipe takes it in one piece
 SCRIPT_LINE_MAX = 256  # of a script's first line, execve(2) reads no more

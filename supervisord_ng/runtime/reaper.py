@@ -9,11 +9,11 @@ Two wake-ups, because each knows what the other can not:
   orphans come to us because we are their subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) or PID 1 of a
   container.
 
-A worker is gone when its process group is empty, not when its main process is dead. While something
-is left of it the worker *lingers*, and only then a timer looks as well, because SIGCHLD does not
-tell everything: a process may leave the group (setsid(2), every program that makes itself a daemon
-does), or die as the child of somebody else who did. Signals collapse into one when several are
-pending (signal(7)), so SIGCHLD is never counted: whatever is dead is collected, whoever it was.
+A worker is gone when nothing of it is left, not when its main process is dead: `runtime.whole` says
+who belongs to it. While something is left of it the worker *lingers*. Of a cgroup the kernel tells when
+it is empty. Elsewhere a timer looks as well as SIGCHLD, which does not tell everything: a process may
+die as the child of somebody else. Signals collapse into one when several are pending (signal(7)), so
+SIGCHLD is never counted: whatever is dead is collected, whoever it was.
 
 Every child of this process belongs to the reaper: what is not watched is collected and forgotten.
 It knows nothing of workers' names, of incarnations and of what an end means.
@@ -25,12 +25,15 @@ import asyncio
 import ctypes
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from supervisord_ng import limits
 from supervisord_ng.errors import InternalError
 from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.reports import Usage
+from supervisord_ng.runtime.cgroups import Emptying
+from supervisord_ng.runtime.procfs import Census
+from supervisord_ng.runtime.whole import SessionWhole, Whole
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -74,27 +77,60 @@ class Reaper:
         self._on_exit = on_exit
         self._on_group_empty = on_group_empty
         self._pidfds: dict[int, int] = {}  # main processes not reaped yet
-        self._lingering: set[int] = set()  # process groups that outlived their leader
+        # Of workers that outlived them: those of whose end nobody tells, and by descriptor the others.
+        self._looked_for: set[int] = set()
+        self._told_of: dict[int, int] = {}
+        self._wholes: dict[int, Whole] = {}  # of all of these
+        self._held: set[int] = set()  # main processes that must not be reaped yet
+        self._emptying = Emptying()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._recheck_after_ns = limits.GONE_CHECK_NS
         loop.add_signal_handler(signal.SIGCHLD, self._sweep)
+        loop.add_reader(self._emptying.fileno(), self._groups_changed)
 
-    def watch(self, pid: int, pidfd: int) -> None:
+    @property
+    def mains(self) -> Collection[int]:
+        """The main processes that are watched; a live view."""
+        return self._pidfds.keys()
+
+    def watch(
+        self, pid: int, pidfd: int, whole: Whole | None = None, *, hold: bool = False
+    ) -> None:
         """Take charge of a child that leads its own process group, and of its `pidfd`.
 
         To be called in the same turn of the loop in which the child was started: an unwatched child
         that dies is taken for a stranger.
+
+        Args:
+            pid: Of the child; not of a worker that lingers.
+            pidfd: Of the same; closed here.
+            whole: What the worker consists of; otherwise its session and what is found to be of it.
+            hold: Do not reap it before `release`, so that its number stays its own.
         """
-        assert pid not in self._pidfds, f"{pid} is watched already"
+        assert self.group_is_empty(pid), f"{pid} is watched already"
         self._pidfds[pid] = pidfd
-        self._loop.add_reader(pidfd, self._main_process_ended, pid)
+        self._wholes[pid] = SessionWhole(pid) if whole is None else whole
+        if hold:
+            self._held.add(pid)
+        else:
+            self._loop.add_reader(pidfd, self._main_process_ended, pid)
+
+    def release(self, pid: int, whole: Whole | None) -> None:
+        """Stop holding a child; with a better word on what its worker consists of, or None."""
+        if pid not in self._held:
+            return  # closed meanwhile
+        self._held.discard(pid)
+        if whole is not None:
+            self._wholes[pid] = whole
+        self._loop.add_reader(self._pidfds[pid], self._main_process_ended, pid)
+        self._loop.call_soon(self._sweep)  # the last one may have come upon it and stopped
 
     def group_is_empty(self, pid: int) -> bool:
         """Say whether nothing is left of this worker, as far as the callbacks have told.
 
         An answer from memory, so that it never contradicts an `on_group_empty` still to come.
         """
-        return pid not in self._pidfds and pid not in self._lingering
+        return pid not in self._wholes
 
     def signal(self, pid: int, signum: int) -> bool:
         """Send a signal to a worker's main process; False if there is none any more.
@@ -112,37 +148,35 @@ class Reaper:
         return True
 
     def signal_group(self, pid: int, signum: int) -> bool:
-        """Send a signal to everything in a worker's process group; False if nothing is left of it.
-
-        A process group has no descriptor, so the number itself must be certain. It is: the leader
-        is not reaped yet, or the group is known to linger, and Linux gives a number to nobody else
-        while it is the id of a process, a group or a session (alloc_pid and free_pid in
-        kernel/pid.c). The one exception is a group whose end nobody has noticed yet: its number
-        would have to come round through all of pid_max before the next look, a second at most.
+        """Send a signal to everything that is left of a worker; False if that is nothing.
 
         Raises:
-            PermissionError: Nobody in the group may be signalled by us.
+            PermissionError: Nobody in it may be signalled by us.
         """
-        # To kill(2), which killpg(3) calls with -pid, 0 is our own group and 1 is everybody.
         assert pid > 1, f"{pid} is not a worker's process group"
         assert pid != os.getpgrp(), "a worker's process group can not be our own"
         if self.group_is_empty(pid):
             return False
-        try:
-            os.killpg(pid, signum)
-        except ProcessLookupError:
-            return False
-        return True
+        return self._wholes[pid].signal(signum, self._census())
 
     def close(self) -> None:
-        """Stop watching. Processes that still run are left alone, and unreaped."""
+        """Stop watching. Processes that still run are left alone, and unreaped. May be called twice."""
+        if self._emptying.is_closed:
+            return
         self._loop.remove_signal_handler(signal.SIGCHLD)
+        self._loop.remove_reader(self._emptying.fileno())
         self._cancel_recheck()
+        for pid in self._told_of.values():
+            self._wholes[pid].close_events()
+        self._emptying.close()
         for pidfd in self._pidfds.values():
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
         self._pidfds.clear()
-        self._lingering.clear()
+        self._looked_for.clear()
+        self._told_of.clear()
+        self._wholes.clear()
+        self._held.clear()
 
     # --- wake-ups ------------------------------------------------------------------------------
 
@@ -153,6 +187,7 @@ class Reaper:
             reaped, status, used = os.wait4(pid, os.WNOHANG)
         except ChildProcessError as error:
             self._forget(pid)
+            del self._wholes[pid]
             raise InternalError(f"cannot reap process {pid}: somebody else has done so") from error
         if reaped == 0:
             # Dead, yet not for us to see: a debugger attached to it must wait for it first
@@ -161,10 +196,11 @@ class Reaper:
             self._loop.remove_reader(pidfd)
             return
         self._forget(pid)
-        if not _group_is_gone(pid):
-            self._lingering.add(pid)
-            self._cancel_recheck()  # so that it starts over, soon, for the newcomer
-            self._schedule_recheck()
+        whole = self._wholes[pid]
+        if whole.is_gone(self._census()):
+            del self._wholes[pid]
+        else:
+            self._linger(pid, whole)
         usage = Usage(used.ru_maxrss * limits.KIB, used.ru_utime, used.ru_stime)
         self._on_exit(pid, exit_status(status), usage)
 
@@ -178,6 +214,8 @@ class Reaper:
             pid = _dead_child()
             if pid is None:
                 break
+            if pid in self._held:
+                break  # the kernel would name it again and again
             if pid in self._pidfds:
                 self._main_process_ended(pid)
             else:
@@ -193,21 +231,53 @@ class Reaper:
         self._recheck_after_ns = min(2 * self._recheck_after_ns, limits.GONE_CHECK_MAX_NS)
         self._check_lingering()
 
-    # --- groups that linger --------------------------------------------------------------------
+    # --- workers that linger -------------------------------------------------------------------
+
+    def _linger(self, pid: int, whole: Whole) -> None:
+        """The main process is gone, the worker is not: find out when it is."""
+        events = whole.open_events()
+        if events is not None:
+            self._told_of[events] = pid
+            self._emptying.add(events)
+        else:
+            self._looked_for.add(pid)
+            self._cancel_recheck()  # so that it starts over, soon, for the newcomer
+            self._schedule_recheck()
+
+    def _groups_changed(self) -> None:
+        """The kernel says that some cgroups may be empty."""
+        for events in self._emptying.changed():
+            pid = self._told_of[events]
+            whole = self._wholes[pid]
+            if whole.is_gone(self._census()):
+                del self._told_of[events]
+                whole.close_events()
+                self._gone(pid)
+            if not self._told_of:
+                break  # a callback may have closed the reaper
 
     def _check_lingering(self) -> None:
-        """Tell of every lingering group that is empty by now."""
-        for pid in tuple(self._lingering):
-            if pid not in self._lingering:
+        """Look whether workers of whose end nobody tells are gone by now."""
+        census = self._census()
+        for pid in tuple(self._looked_for):
+            if pid not in self._looked_for:
                 continue  # a callback closed the reaper
-            if _group_is_gone(pid):
-                self._lingering.discard(pid)
-                self._on_group_empty(pid)
+            if self._wholes[pid].is_gone(census):
+                self._looked_for.discard(pid)
+                self._gone(pid)
+                census = self._census()  # somebody may have come to us meanwhile
         self._schedule_recheck()
 
+    def _gone(self, pid: int) -> None:
+        del self._wholes[pid]
+        self._on_group_empty(pid)
+
+    def _census(self) -> Census:
+        return Census(lambda: self.mains)
+
     def _schedule_recheck(self) -> None:
-        """Let the timer run exactly while something lingers."""
-        if not self._lingering:
+        """Let the timer run exactly while something lingers of which nobody tells."""
+        if not self._looked_for:
             self._cancel_recheck()
         elif self._recheck_timer is None:
             delay_s = self._recheck_after_ns / limits.SECOND
@@ -232,24 +302,3 @@ def _dead_child() -> int | None:
     except ChildProcessError:
         return None
     return None if found is None else found.si_pid
-
-
-def _group_is_gone(pgid: int) -> bool:
-    """Say whether a process group has no members, after reaping those that are our dead children.
-
-    kill(2) finds zombies too: unreaped they would keep the group alive.
-    """
-    try:
-        for _ in range(limits.REAP_TURN_MAX):
-            reaped, _status = os.waitpid(-pgid, os.WNOHANG)
-            if reaped == 0:
-                return False  # a living child of ours is in it
-    except ChildProcessError:
-        pass  # no child of ours is in it, yet somebody else's may be
-    try:
-        os.killpg(pgid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass  # there is somebody, whom we may not signal
-    return False

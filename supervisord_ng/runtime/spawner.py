@@ -6,7 +6,8 @@ reaper takes the process from here.
 Everything between fork and exec is done by `subprocess.Popen` in C: the daemon has threads
 (libzmq's, the store's writer), and Python code between fork and exec (`preexec_fn`) may then
 deadlock. Popen uses vfork(2) unless the user or a group is changed, so a start costs the same
-however large the daemon is.
+however large the daemon is. What Popen has no argument for, limits and the like, is done by a fork
+server with one thread (`runtime.launcher`), which costs a real fork(2) of a small process.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import stat
 import subprocess
 from collections.abc import Mapping
 
 import msgspec
 
-from supervisord_ng import limits
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.spec import LaunchSpec
+from supervisord_ng.runtime import spawn_errors
+from supervisord_ng.runtime.launcher import Launcher
+from supervisord_ng.runtime.spawn_errors import Attempt, Identity
 
 # CPython ignores these at start-up for its own sake; Popen's `restore_signals` gives them back to
 # the worker.
@@ -34,21 +36,6 @@ class Process(msgspec.Struct, frozen=True):
 
     pid: int
     pidfd: int
-
-
-class _Identity(msgspec.Struct, frozen=True):
-    """What must change between the daemon's identity and the worker's; None leaves one alone."""
-
-    user: int | None
-    group: int | None
-    groups: tuple[int, ...] | None
-
-    def __str__(self) -> str:
-        if self.user is not None:
-            return f"user {self.user}"
-        if self.group is not None:
-            return f"group {self.group}"
-        return f"a member of groups {', '.join(map(str, self.groups or ()))}"
 
 
 def forget_inherited_signals() -> None:
@@ -72,6 +59,8 @@ def spawn(
     stdout: int,
     stderr: int,
     pass_fds: tuple[int, ...] = (),
+    launcher: Launcher | None = None,
+    cgroup: int | None = None,
 ) -> Process:
     """Start a worker and return when its exec(2) has succeeded.
 
@@ -86,12 +75,36 @@ def spawn(
         stdout: A descriptor, or `subprocess.DEVNULL`. It stays open here.
         stderr: The same.
         pass_fds: Descriptors that the worker gets besides.
+        launcher: For what Popen can not do, see `needs_launcher`.
+        cgroup: The directory, opened, of the cgroup in which the worker is born; with `launcher`.
 
     Raises:
         SpawnError: No process came of it, or none that could be watched; `why` is the errno name.
     """
-    merged = {**launch.environment, **environment}
     identity = _identity_to_change(launch)
+    attempt = Attempt(launch, {**launch.environment, **environment}, identity)
+    if launcher is None:
+        assert not needs_launcher(launch), "Popen cannot do this"
+        pid = _popen(attempt, stdout, stderr, pass_fds)
+    else:
+        pid = launcher.start(attempt, stdout, stderr, pass_fds, cgroup)
+    return Process(pid, _open_pidfd(pid))
+
+
+def needs_launcher(launch: LaunchSpec) -> bool:
+    """Say whether something has to be done in the child for which Popen has no argument."""
+    return bool(
+        launch.limits
+        or launch.nice is not None
+        or launch.oom_score_adj is not None
+        or launch.no_new_privileges
+        or launch.resources is not None
+    )
+
+
+def _popen(attempt: Attempt, stdout: int, stderr: int, pass_fds: tuple[int, ...]) -> int:
+    """The short way: one vfork(2)."""
+    launch, environment, identity = attempt
     try:
         popen = subprocess.Popen(
             launch.command,
@@ -101,7 +114,7 @@ def spawn(
             close_fds=True,
             pass_fds=pass_fds,
             cwd=launch.directory,
-            env=merged,
+            env=environment,
             restore_signals=True,
             start_new_session=True,
             user=identity.user,
@@ -110,15 +123,15 @@ def spawn(
             umask=launch.umask,
         )
     except OSError as error:
-        raise _explain(error, launch, merged, identity) from error
+        raise spawn_errors.of_popen(error, attempt) from error
     except ValueError as error:  # a NUL byte in an argument, '=' in the name of a variable
-        raise SpawnError("EINVAL", f"cannot start: {error}: {launch.command[0]!r}") from error
+        raise spawn_errors.of_step("argument", errno.EINVAL, str(error), attempt) from error
     # From here on the reaper waits for the child. Popen must believe that somebody has waited
     # already, else its destructor warns, polls with waitpid and keeps the object in a list that
     # every later Popen polls: each of these may take the exit status from the reaper. asyncio sets
     # this attribute for the same reason.
     popen.returncode = 0
-    return Process(popen.pid, _open_pidfd(popen.pid))
+    return popen.pid
 
 
 def _open_pidfd(pid: int) -> int:
@@ -129,10 +142,11 @@ def _open_pidfd(pid: int) -> int:
         # A worker that can not be watched must not run: it would neither be restarted nor stopped.
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise SpawnError(_name(error), f"cannot watch process {pid}: {_words(error)}") from error
+        why, said = spawn_errors.name(error.errno), spawn_errors.words(error.errno)
+        raise SpawnError(why, f"cannot watch process {pid}: {said}") from error
 
 
-def _identity_to_change(launch: LaunchSpec) -> _Identity:
+def _identity_to_change(launch: LaunchSpec) -> Identity:
     """Leave out what is so already: a change needs privilege, and costs a fork for the vfork.
 
     A change of user without a word about its groups drops all supplementary groups, because the
@@ -147,102 +161,4 @@ def _identity_to_change(launch: LaunchSpec) -> _Identity:
         groups = ()
     if groups is not None and set(groups) == set(os.getgroups()):
         groups = None
-    return _Identity(user, group, groups)
-
-
-def _explain(
-    error: OSError, launch: LaunchSpec, environment: Mapping[str, str], identity: _Identity
-) -> SpawnError:
-    """Find the step that failed.
-
-    Popen hands over the child's errno and tells the steps apart by the file name only: the
-    program's for exec, the directory's for chdir (in some versions for the other steps before exec
-    as well), and none or that of /dev/null where no child was made. What is looked up here serves
-    the message; `why` is always the kernel's word.
-    """
-    why = _name(error)
-    if error.filename == launch.command[0]:
-        return SpawnError(why, f"cannot start: {_explain_exec(error, launch, environment)}")
-    # chdir(2) knows neither of these two; they come from setgroups(2), setregid(2) and setreuid(2).
-    if error.errno in (errno.EPERM, errno.EINVAL) and identity != _Identity(None, None, None):
-        hint = "" if os.geteuid() == 0 else " (the daemon does not run as root)"
-        return SpawnError(why, f"cannot become {identity}: {_words(error)}{hint}")
-    if launch.directory is not None and error.filename == launch.directory:
-        return SpawnError(why, f"cannot change to directory {launch.directory}: {_words(error)}")
-    return SpawnError(why, f"cannot create a process: {_words(error)}: {launch.command[0]}")
-
-
-def _explain_exec(error: OSError, launch: LaunchSpec, environment: Mapping[str, str]) -> str:
-    """Say in words why exec(2) refused, from its errno and a look at the file."""
-    program = launch.command[0]
-    candidates = _candidates(program, launch.directory, environment)
-    found = next((path for path in candidates if os.path.lexists(path)), None)
-    if error.errno == errno.E2BIG:
-        return f"arguments and environment are too long: {program}"
-    if found is None:
-        if "/" in program:
-            absent = "no such file" if error.errno == errno.ENOENT else _words(error)
-            return f"{absent}: {candidates[0]} (command)"
-        searched = ":".join(os.get_exec_path(environment))
-        return f"no such program: {program} (command; searched {searched})"
-    if error.errno == errno.ENOENT:
-        return _explain_missing_part(found)
-    if error.errno == errno.EACCES:
-        return _explain_denied(found)
-    if error.errno == errno.ENOEXEC:
-        return f"not a program: {found} (a script needs a first line with #!)"
-    return f"{_words(error)}: {found} (command)"
-
-
-def _candidates(program: str, directory: str | None, environment: Mapping[str, str]) -> list[str]:
-    """The files that exec was tried on, as absolute as the worker's directory is."""
-    base = directory if directory is not None else os.getcwd()
-    if "/" in program:
-        return [os.path.join(base, program)]
-    return [os.path.join(base, folder, program) for folder in os.get_exec_path(environment)]
-
-
-def _explain_missing_part(path: str) -> str:
-    """Exec said ENOENT of a file that is there: what it needs is not."""
-    if not os.path.exists(path):
-        return f"no such file: {os.path.realpath(path)} (where the link {path} points)"
-    interpreter = _interpreter(path)
-    if interpreter is None:
-        return f"no such loader or library: {path} (command)"
-    return f"bad interpreter: {interpreter} (first line of {path})"
-
-
-def _explain_denied(path: str) -> str:
-    """Exec said EACCES: name the common causes that a look from here can show."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return f"permission denied: {path} (command)"
-    if stat.S_ISDIR(mode):
-        return f"is a directory: {path} (command)"
-    if not stat.S_ISREG(mode):
-        return f"not a regular file: {path} (command)"
-    if not mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
-        return f"not executable: {path} (command; chmod +x)"
-    return f"permission denied: {path} (command)"
-
-
-def _interpreter(path: str) -> str | None:
-    """The program that a script's first line asks for (execve(2), "Interpreter scripts")."""
-    try:
-        with open(path, "rb") as script:
-            first = script.readline(limits.SCRIPT_LINE_MAX)
-    except OSError:
-        return None
-    words = first[2:].split() if first.startswith(b"#!") else []
-    return os.fsdecode(words[0]) if words else None
-
-
-def _name(error: OSError) -> str:
-    """The symbol of the errno, the stable word of a report."""
-    return errno.errorcode.get(error.errno or 0, "unknown")
-
-
-def _words(error: OSError) -> str:
-    """What strerror(3) says, in the house's lower case."""
-    return os.strerror(error.errno or 0).lower()
+    return Identity(user, group, groups)

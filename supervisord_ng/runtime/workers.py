@@ -1,6 +1,6 @@
 """Carries the core's effects about workers out on real processes, and tells the core what becomes of them.
 
-One record for each worker that ever ran, of its latest incarnation. Joins the hands: `spawner`, `reaper`,
+One record for each worker that ever ran, of its latest incarnation. Joins the hands: `isolation`, `reaper`,
 `logs`, `heartbeats`, `notify`. It knows what is asked and what happens, never why.
 """
 
@@ -30,9 +30,11 @@ from supervisord_ng.model.exits import SIGKILL, ExitStatus, start_failed
 from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.reports import Usage
 from supervisord_ng.model.spec import NodeSpec
-from supervisord_ng.runtime import clock, diagnosis, sdnotify, spawner
+from supervisord_ng.runtime import clock, diagnosis, sdnotify
+from supervisord_ng.runtime.cgroups import Cgroups
 from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
 from supervisord_ng.runtime.incarnation import Record
+from supervisord_ng.runtime.isolation import Isolation
 from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logs import Capture, open_output
 from supervisord_ng.runtime.notify import NotifyServer, worker_of
@@ -53,8 +55,9 @@ class Workers:
         node: for its name and directories.
         feed: takes the events that happen.
         on_traceback: called when a worker's own account of its crash has arrived.
-        tap: gets the workers' output as lines, None for nobody.
         on_problem: told, in words, what could not be done to a worker.
+        cgroups: where workers get cgroups of their own, None for nowhere.
+        tap: gets the workers' output as lines, None for nobody.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Workers:
         feed: Callable[[Event], None],
         on_traceback: Callable[[Remains], None],
         on_problem: Callable[[str], None],
+        cgroups: Cgroups | None = None,
         tap: LineTap | None = None,
     ) -> None:
         self._loop = loop
@@ -81,6 +85,7 @@ class Workers:
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
         self.reaper = Reaper(loop, self._exited, self._emptied)
+        self._isolation = Isolation(loop, self.reaper, cgroups, on_problem)
         self._prober = Prober(loop, self.reaper)
         self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard, self._belongs)
         self.notify = NotifyServer(loop, self._notify_path, self._notified)
@@ -90,19 +95,18 @@ class Workers:
         """Start a worker; answers at once, because exec(2) does."""
         record = self._begin(effect)
         try:
-            process = self._start(record)
+            pid = self._start(record)
         except SpawnError as error:
             self._unregister(record)
             record.watch.end()
             record.remains.message = error.message
             record.remains.ended = clock.wall_s()
             return SpawnFailed(effect.path, effect.incarnation, start_failed(error.why))
-        record.pid = record.remains.pid = process.pid
+        record.pid = record.remains.pid = pid
         record.remains.started = clock.wall_s()
-        self._by_pid[process.pid] = record
-        self.reaper.watch(process.pid, process.pidfd)
+        self._by_pid[pid] = record
         record.watch.begin(Subject(record.spec.launch, self._identity(record)), record.capture)
-        return Spawned(effect.path, effect.incarnation, process.pid)
+        return Spawned(effect.path, effect.incarnation, pid)
 
     def ask_stop(self, effect: AskStop) -> None:
         """Ask by the SDK's frame and by the signal; a worker is free to act on either."""
@@ -191,12 +195,14 @@ class Workers:
             record.capture.close()
             record.capture.log.close()
             self._status.pop(path, None)
+            self._isolation.forget(record.name)
 
     def close(self) -> None:
         """Close everything. Workers that run are left alone."""
         for path in tuple(self._records):
             self.forget(path)
         self._prober.close()
+        self._isolation.close()
         self.reaper.close()
         self.heartbeats.close()
         self.notify.close()
@@ -217,14 +223,17 @@ class Workers:
         self._status.pop(effect.path, None)
         return record
 
-    def _start(self, record: Record) -> spawner.Process:
+    def _start(self, record: Record) -> int:
         launch = record.spec.launch
         output = open_output(launch, record.capture)
         try:
             with record.watch.descriptors() as descriptors:
-                return spawner.spawn(
+                environment = self._environment(record)
+                return self._isolation.start(
+                    record.name,
                     launch,
-                    environment=self._environment(record),
+                    environment=environment,
+                    mark=f"SNG_TOKEN={record.token}",
                     stdout=output.stdout,
                     stderr=output.stderr,
                     pass_fds=descriptors,

@@ -69,41 +69,26 @@ def test_zombies_that_a_worker_leaves_do_not_keep_it() -> None:
     play(scene)
 
 
-def test_a_member_whose_parent_is_elsewhere_is_found_gone_by_the_timer(tmp_path: Path) -> None:
-    """No SIGCHLD tells of a process whose living parent left the group: look, ever less often."""
-    note = tmp_path / "pid"
-    code = (
-        "import os, signal, sys, time\n"
-        "if os.fork(): os._exit(0)\n"  # the main process
-        "child = os.fork()\n"
-        "if child == 0: time.sleep(60)\n"  # the member that stays in the group
-        "os.setpgid(0, 0)\n"
-        "open(sys.argv[1] + '.new', 'w').write(str(os.getpid()))\n"
-        "os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
-        "os.waitpid(child, 0)\n"
-        "time.sleep(60)\n"
-    )
+def test_who_leaves_the_group_is_still_of_the_worker() -> None:
+    """A shell gives each job a group of its own: the session tells."""
 
     async def scene(world: World) -> None:
-        pid = world.python(code, str(note))
-        parent = int(await until(lambda: note.exists() and note.read_text(), "the parent's pid"))
-        try:
-            await until(lambda: world.exits, "the main process's end")
-            assert world.emptied == []
-            world.reaper.signal_group(pid, signal.SIGKILL)
-            await until(lambda: world.emptied == [pid], "the worker's end")
-            assert is_alive(parent), "nobody told us by dying"
-            assert world.reaper._recheck_timer is None, "nothing lingers, so nobody polls"
-        finally:
-            os.kill(parent, signal.SIGKILL)
-        await until(lambda: not psutil.pid_exists(parent), "the parent is reaped")
+        code = "import os, time\nif os.fork(): os._exit(0)\nos.setpgid(0, 0)\ntime.sleep(60)\n"
+        pid = world.python(code)
+        await until(lambda: world.exits, "the main process's end")
+        assert world.was_empty == {pid: False}
+        (job,) = psutil.Process().children()
+        await until(lambda: os.getpgid(job.pid) == job.pid, "it has left the group")
+        assert world.reaper.signal_group(pid, signal.SIGTERM)
+        await until(lambda: world.emptied == [pid], "the worker's end")
+        assert not job.is_running()
 
     play(scene)
 
 
-def test_a_worker_that_makes_itself_a_daemon_is_found_gone_by_the_timer(tmp_path: Path) -> None:
-    """What setsid(2) takes out of the group is no longer part of it, though nobody died."""
-    note = tmp_path / "pid"
+def test_who_leaves_the_session_while_we_look_is_still_of_the_worker(tmp_path: Path) -> None:
+    """Whom we have seen in the worker belongs to it, whatever it does then."""
+    note = tmp_path / "go"
     code = (
         "import os, sys, time\n"
         "if os.fork(): os._exit(0)\n"
@@ -118,10 +103,45 @@ def test_a_worker_that_makes_itself_a_daemon_is_found_gone_by_the_timer(tmp_path
         assert world.was_empty == {pid: False}
         (escaped,) = psutil.Process().children()
         note.touch()
+        await until(lambda: os.getsid(escaped.pid) == escaped.pid, "it has left the session")
+        assert world.emptied == []
+        assert world.reaper.signal_group(pid, signal.SIGKILL)
         await until(lambda: world.emptied == [pid], "the worker's end")
-        assert escaped.is_running()
-        escaped.kill()
-        await until(lambda: not escaped.is_running(), "the stranger is reaped")
+        assert not escaped.is_running()
+
+    play(scene)
+
+
+def test_a_member_whose_parent_is_a_stranger_is_found_gone_by_the_timer(tmp_path: Path) -> None:
+    """No SIGCHLD tells of a process whose living parent is nobody's: look, ever less often."""
+    note = tmp_path / "pid"
+    code = (
+        "import os, sys, time\n"
+        "if os.fork():\n"  # the main process
+        "    while not os.path.exists(sys.argv[1]): time.sleep(0.001)\n"
+        "    os._exit(0)\n"
+        "child = os.fork()\n"
+        "if child == 0: time.sleep(60)\n"  # the member that stays in the group
+        "os.setsid()\n"
+        "open(sys.argv[1] + '.new', 'w').write(str(os.getpid()))\n"
+        "os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
+        "os.waitpid(child, 0)\n"
+        "time.sleep(60)\n"
+    )
+
+    async def scene(world: World) -> None:
+        pid = world.python(code, str(note))
+        await until(lambda: world.exits, "the main process's end")
+        parent = int(note.read_text())
+        try:
+            assert world.emptied == []
+            world.reaper.signal_group(pid, signal.SIGKILL)
+            await until(lambda: world.emptied == [pid], "the worker's end")
+            assert is_alive(parent), "nobody told us by dying"
+            assert world.reaper._recheck_timer is None, "nothing lingers, so nobody polls"
+        finally:
+            os.kill(parent, signal.SIGKILL)
+        await until(lambda: not psutil.pid_exists(parent), "the parent is reaped")
 
     play(scene)
 
