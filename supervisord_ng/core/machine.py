@@ -283,6 +283,8 @@ def _about_child(turn: Turn, event: AboutChild) -> None:
     child = turn.child(event.path)
     if child is not None and child.incarnation == event.incarnation:
         life.happens(turn, child, event)
+        if isinstance(event, Spawned):  # its supervisor may want its end by now, ready or not
+            process.run(turn, names.parent(event.path))
 
 
 def _call(turn: Turn, path: str, call: Call) -> None:
@@ -294,11 +296,12 @@ def _call(turn: Turn, path: str, call: Call) -> None:
 
 def _kill_supervisor(turn: Turn, path: str) -> None:
     """A supervisor dies though nobody above it wanted that; to its parent it is a child like any other."""
+    if path not in turn.supervisors:
+        return
     child = turn.child(path)
     if child is not None and child.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
         turn.put_child(replace(child, phase=Phase.KILLING, deadline=turn.now + KILL_RESEND_NS))
-    if path in turn.supervisors:
-        turn.inbox.append(KillTree(path))
+    turn.inbox.append(KillTree(path))
 
 
 def _settle(turn: Turn) -> None:
