@@ -65,7 +65,7 @@ class WorkerBuilder:
             limits={name: value for name, value in _limits(said.limits) if value is not None},
             nice=said.nice,
             oom_score_adj=said.oom_score_adj,
-            resources=None if said.resources is None else _resources(said.resources),
+            resources=_resources(said.resources),
             no_new_privileges=said.no_new_privileges,
             stdout=_stream(worker, "stdout", said.stdout),
             stderr=_stream(worker, "stderr", said.stderr),
@@ -116,8 +116,12 @@ def _limits(limits: raw.Limits) -> Iterator[tuple[str, int | None]]:
         yield key.name, getattr(limits, key.attribute)
 
 
-def _resources(resources: raw.Resources) -> spec.Resources:
-    return spec.Resources(**msgspec.structs.asdict(resources))  # the keys are the fields
+def _resources(resources: raw.Resources | None) -> spec.Resources | None:
+    """None as well for a table that limits nothing: it needs no cgroup."""
+    if resources is None:
+        return None
+    said = spec.Resources(**msgspec.structs.asdict(resources))  # the keys are the fields
+    return None if said == spec.Resources(optional=said.optional) else said
 
 
 def heartbeat_spec(heartbeat: raw.Heartbeat | raw.LinkHeartbeat) -> spec.Heartbeat:
