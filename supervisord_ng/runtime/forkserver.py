@@ -16,6 +16,7 @@ that closes without a pid tells that there is no child, whatever became of this 
 
 from __future__ import annotations
 
+import array
 import ctypes
 import errno
 import fcntl
@@ -67,9 +68,7 @@ class StepError(Exception):
 def serve(control: socket.socket) -> None:
     """Answer requests until the daemon is gone."""
     while True:
-        first, fds, _flags, _address = socket.recv_fds(
-            control, LENGTH.size, FDS_MAX, socket.MSG_CMSG_CLOEXEC
-        )
+        first, fds = _received(control)
         if not first:
             return
         (length,) = LENGTH.unpack(first + _exactly(control, LENGTH.size - len(first)))
@@ -78,9 +77,24 @@ def serve(control: socket.socket) -> None:
         try:
             _fork(request, fds, cgroup)
         except OSError as error:
-            os.write(fds[0], PID.pack(0) + _failure("fork", error.errno))
+            os.write(fds[0], PID.pack(0) + _failure("other", error.errno))
         for fd in (*fds, *(() if cgroup is None else (cgroup,))):
             os.close(fd)
+
+
+def _received(control: socket.socket) -> tuple[bytes, list[int]]:
+    """The beginning of a request, and the descriptors that come with it.
+
+    Not socket.recv_fds: that drops its flags, and the worker would inherit everything.
+    """
+    fds = array.array("i")
+    first, ancillary, _, _ = control.recvmsg(
+        LENGTH.size, socket.CMSG_SPACE(FDS_MAX * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return first, list(fds)
 
 
 def _exactly(control: socket.socket, length: int) -> bytes:
@@ -150,7 +164,7 @@ def _fork_twice(request: dict[str, Any], fds: list[int], cgroup: int | None) -> 
                 os.close(alive)
                 _become(request, fds, cgroup)
         except OSError as error:
-            os.write(fds[0], PID.pack(0) + _failure("fork", error.errno))
+            os.write(fds[0], PID.pack(0) + _failure("other", error.errno))
         finally:
             os._exit(0)
     os.waitpid(middle, 0)

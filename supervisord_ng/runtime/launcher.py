@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 from supervisord_ng import limits
+from supervisord_ng.errors import SpawnError
 from supervisord_ng.runtime import forkserver, spawn_errors
 from supervisord_ng.runtime.spawn_errors import Attempt
 
@@ -42,22 +43,24 @@ class Launcher:
         Raises:
             SpawnError: a step failed, or there is no fork server to be had.
         """
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            out = null if stdout == subprocess.DEVNULL else stdout
-            err = null if stderr == subprocess.DEVNULL else stderr
-            fds = [null, out, err, *pass_fds, *(() if cgroup is None else (cgroup,))]
-            request = _encode(attempt, pass_fds, in_cgroup=cgroup is not None)
-            # Somebody may have killed it: without an answer there is no child either, so ask another one.
-            answer = self._ask(request, fds) or self._ask(request, fds)
+            with open(os.devnull, "rb+", buffering=0) as null:
+                out = null.fileno() if stdout == subprocess.DEVNULL else stdout
+                err = null.fileno() if stderr == subprocess.DEVNULL else stderr
+                fds = [null.fileno(), out, err, *pass_fds]
+                if cgroup is not None:
+                    fds.append(cgroup)
+                request = _encode(attempt, pass_fds, in_cgroup=cgroup is not None)
+                # Somebody may have killed it: without an answer there is no child either, so ask another one.
+                answer = self._ask(request, fds) or self._ask(request, fds)
         except OSError as error:
             self.close()
             number = error.errno or errno.ETIMEDOUT  # of a socket that nobody reads
-            raise spawn_errors.of_step("fork", number, "", attempt) from error
-        finally:
-            os.close(null)
+            why, said = spawn_errors.name(number), spawn_errors.words(number)
+            text = f"cannot ask the fork server ({sys.executable}): {said}"
+            raise SpawnError(why, text) from error
         if not answer:
-            raise spawn_errors.of_step("fork", errno.EPIPE, "", attempt)
+            raise spawn_errors.of_step("other", errno.EPIPE, "", attempt)
         pid: int = forkserver.PID.unpack_from(answer)[0]
         failure = answer[forkserver.PID.size :]
         if not failure:
@@ -124,12 +127,17 @@ class Launcher:
     def _connected(self) -> socket.socket:
         if self._control is None:
             ours, its = socket.socketpair()
-            with its:
+            try:
                 popen = subprocess.Popen(
                     [sys.executable, "-I", "-S", forkserver.__file__],
                     stdin=its.fileno(),
                     start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
                 )
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                its.close()
             popen.returncode = 0  # as in `runtime.spawner`: nobody else may wait for it
             ours.settimeout(limits.LAUNCH_TIMEOUT_S)
             self._control = ours

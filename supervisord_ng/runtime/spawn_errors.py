@@ -93,8 +93,6 @@ def of_step(step: str, number: int | None, what: str, attempt: Attempt) -> Spawn
             text = f"cannot set oom_score_adj to {what}: {said}{_unprivileged()}"
         case "no_new_privileges":
             text = f"cannot set no_new_privileges: {said}"
-        case "fork":
-            text = f"cannot create a process: the fork server says: {said}"
         case "cgroup":
             text = f"cannot enter its cgroup: {said}"
         case _:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,14 +15,41 @@ import pytest
 
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.spec import LaunchSpec
+from supervisord_ng.runtime.launcher import Launcher
+from supervisord_ng.runtime.reaper import become_subreaper
 from supervisord_ng.runtime.spawner import Process, spawn
+
+
+class Way:
+    """How the tests start processes; see `either_way`."""
+
+    launcher: Launcher | None = None
+
+
+@contextlib.contextmanager
+def way(name: str) -> Iterator[None]:
+    """Let everything in here start its processes by "popen" or by the "fork server"."""
+    if name == "popen":
+        yield
+        return
+    assert become_subreaper()  # what the fork server needs where it may not clone
+    Way.launcher = Launcher()
+    try:
+        finish(start(LaunchSpec(("/bin/true",))))
+        yield
+    finally:
+        Way.launcher.close()
+        Way.launcher = None
+        assert become_subreaper(enable=False)
+
 
 NOBODY = pwd.getpwnam("nobody")  # an ordinary user that every host has
 
 
 def start(launch: LaunchSpec, stdout: int = subprocess.DEVNULL) -> Process:
     """Start with nothing added."""
-    return spawn(launch, environment={}, stdout=stdout, stderr=subprocess.DEVNULL)
+    null = subprocess.DEVNULL
+    return spawn(launch, environment={}, stdout=stdout, stderr=null, launcher=Way.launcher)
 
 
 def finish(process: Process) -> int:
@@ -40,7 +69,12 @@ def output_of(launch: LaunchSpec, pass_fds: tuple[int, ...] = ()) -> str:
     read, write = os.pipe()
     try:
         process = spawn(
-            launch, environment={}, stdout=write, stderr=subprocess.DEVNULL, pass_fds=pass_fds
+            launch,
+            environment={},
+            stdout=write,
+            stderr=subprocess.DEVNULL,
+            pass_fds=pass_fds,
+            launcher=Way.launcher,
         )
     finally:
         os.close(write)
@@ -52,9 +86,10 @@ def output_of(launch: LaunchSpec, pass_fds: tuple[int, ...] = ()) -> str:
 
 def failure(launch: LaunchSpec, **extra: str) -> tuple[str, str]:
     """Start something that can not be started; return why and the message. No zombie is left."""
+    null = subprocess.DEVNULL
     before = psutil.Process().children()
     with pytest.raises(SpawnError) as caught:
-        spawn(launch, environment=extra, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        spawn(launch, environment=extra, stdout=null, stderr=null, launcher=Way.launcher)
     assert psutil.Process().children() == before
     return caught.value.why, caught.value.message
 

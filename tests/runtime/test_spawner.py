@@ -17,12 +17,29 @@ import pytest
 from supervisord_ng.model.spec import LaunchSpec
 from supervisord_ng.runtime.spawner import forget_inherited_signals, spawn
 from tests.needs import require_root
-from tests.runtime.processes import NOBODY, failure, finish, kill, output_of, start, write_script
+from tests.runtime.processes import (
+    NOBODY,
+    Way,
+    failure,
+    finish,
+    kill,
+    output_of,
+    start,
+    way,
+    write_script,
+)
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
 PATH = "/usr/bin:/bin"
+
+
+@pytest.fixture(autouse=True, params=["popen", "fork server"])
+def _either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every promise holds whoever starts the process."""
+    with way(request.param):
+        yield
 
 
 @pytest.fixture
@@ -98,7 +115,11 @@ def test_the_environment_is_exactly_what_is_given() -> None:
     launch = LaunchSpec(("/usr/bin/env",), environment={"MODE": "prod", "SNG_NAME": "forged"})
     read, write = os.pipe()
     process = spawn(
-        launch, environment={"SNG_NAME": "api@1"}, stdout=write, stderr=subprocess.DEVNULL
+        launch,
+        environment={"SNG_NAME": "api@1"},
+        stdout=write,
+        stderr=subprocess.DEVNULL,
+        launcher=Way.launcher,
     )
     os.close(write)
     with open(read, encoding="utf-8") as pipe:
