@@ -15,7 +15,7 @@ from supervisord_ng.model import names
 from supervisord_ng.model.exits import SHUTDOWN, ExitClass, ExitReason, ExitStatus, status_text
 from supervisord_ng.model.spec import Backoff, ChildSpec, Heartbeat, SupervisorSpec, WorkerSpec
 from tests.core.model_world import Model
-from tests.core.node import BOOM, NOPE, End, Node, supervisor, walk, worker
+from tests.core.node import BOOM, NOPE, Node, supervisor, walk, worker
 
 DEPTH_MAX = 3
 CHILDREN_MAX = 3
@@ -68,7 +68,7 @@ def _short(value: object) -> str:
             return repr(value)
 
 
-# --- trees ------------------------------------------------------------------------------------------------
+# --- trees ----------------------------------------------------------------------------------------
 @st.composite
 def trees(draw: st.DrawFn) -> SupervisorSpec:
     """A root with anything below it that the model knows.
@@ -144,71 +144,66 @@ def workers(draw: st.DrawFn, name: str, auto_shutdown: str) -> WorkerSpec:
     )
 
 
-# --- histories --------------------------------------------------------------------------------------------
+# --- histories ------------------------------------------------------------------------------------
 def histories(tree: SupervisorSpec) -> st.SearchStrategy[list[Action]]:
     """What happens to a tree. What makes no sense when its turn comes is skipped."""
+    some = st.sampled_from
     everyone = dict(walk(tree))
     above = [path for path, spec in everyone.items() if isinstance(spec, SupervisorSpec)]
     below = [path for path in everyone if path != tree.name]
     new = [names.join(path, name) for path in above for name in ("n0", "n1")]
-    ends = [path for path in [*below, *new] if path not in above]
-    reasons = st.sampled_from(ENDS)
-    failures = st.lists(st.sampled_from([NOPE, NOPE, SHUTDOWN, None]), min_size=1, max_size=3)
-    ops = st.sampled_from(["terminate_child", "restart_child", "delete_child"])
+    workers_or_none = [path for path in [*below, *new] if path not in above]
     periods = {spec.period_ns for spec in everyone.values() if isinstance(spec, SupervisorSpec)}
     spans = [p + d for p in sorted(periods) for d in (-1, 0, 1)] + [1500 * MS, 4 * SECOND]
-    some = st.sampled_from
-
-    anyone = some([0, 0, 0, 1, 1, 2, 3, 4, 5, 6])
-
-    def exits(path: int, reason: End) -> Action:
-        return Action("exits", path, (reason,))
-
-    def obeys_with(path: int, reason: End) -> Action:
-        return Action("obeys_with", path, (reason,))
-
-    def call(op: str, path: str, more: tuple[str, ...]) -> Action:
-        return Action("call", "", (op, path), more=dict.fromkeys(more, True))
-
-    def add(path: str, spec: WorkerSpec) -> Action:
-        spec = worker(
-            names.leaf(path), restart=spec.restart, significant=spec.significant, shutdown="5s"
-        )
-        return Action("call", "", ("start_child", path), {"spec": spec})
-
-    def at(verb: str) -> st.SearchStrategy[Action]:
-        return st.builds(lambda who: Action(verb, who), anyone)
-
+    failures = st.lists(some([NOPE, NOPE, SHUTDOWN, None]), min_size=1, max_size=3)
+    ops = some(["terminate_child", "restart_child", "delete_child"])
+    queries = some(["which_children", "count_children"])
     often = [
-        st.builds(exits, some([AGAIN, AGAIN, 0]), st.just(BOOM)),
-        st.builds(exits, anyone, reasons),
-        st.builds(lambda span: Action("advance", "", (span,)), some(spans)),
+        _act("exits", some([AGAIN, AGAIN, 0]), st.just(BOOM)),
+        _act("exits", ANYONE, some(ENDS)),
+        _act("advance", st.just(""), some(spans)),
     ]
     sometimes = [
         st.builds(lambda path, why: Action("fails", path, tuple(why)), some(below), failures),
-        st.builds(call, ops, some([*below, *new]), some([(), ("now",)])),
-        st.builds(obeys_with, anyone, some([ENDS[0], ENDS[0], *ENDS])),
-        at("hangs"),
-        at("keeps_stacks"),
+        st.builds(_call, ops, some([*below, *new]), some([(), ("now",)])),
+        _act("obeys_with", ANYONE, some([ENDS[0], ENDS[0], *ENDS])),
+        _act("hangs", ANYONE),
+        _act("keeps_stacks", ANYONE),
     ]
     seldom = [
-        st.builds(add, some(ends), workers("n", "any_significant")),
-        st.builds(
-            lambda op, path: Action("query", "", (op, path)),
-            some(["which_children", "count_children"]),
-            some(above),
-        ),
-        at("late"),
-        at("kill_supervisor"),
-        at("suspend"),
-        st.just(Action("resume")),
+        st.builds(_add, some(workers_or_none), workers("n", "any_significant")),
+        _act("query", st.just(""), queries, some(above)),
+        _act("late", ANYONE),
+        _act("kill_supervisor", ANYONE),
+        _act("suspend", ANYONE),
+        _act("resume", st.just("")),
     ]
     # `one_of` would take what stands here several times for one
-    drawn = st.sampled_from([*often * 5, *sometimes * 2, *seldom]).flatmap(lambda kind: kind)
+    drawn = some([*often * 5, *sometimes * 2, *seldom]).flatmap(lambda kind: kind)
     return st.lists(drawn, min_size=ACTIONS_MIN, max_size=ACTIONS_MAX)
 
 
-# --- trees for people -------------------------------------------------------------------------------------
+ANYONE = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 5, 6])
+
+
+def _act(
+    verb: str, who: st.SearchStrategy[Any], *drawn: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Action]:
+    return st.builds(lambda path, *arguments: Action(verb, path, arguments), who, *drawn)
+
+
+def _call(op: str, path: str, more: tuple[str, ...]) -> Action:
+    return Action("call", "", (op, path), more=dict.fromkeys(more, True))
+
+
+def _add(path: str, drawn: WorkerSpec) -> Action:
+    """A child to be added: its times would be the same as those of another, so it has none."""
+    keys = {"restart": drawn.restart, "significant": drawn.significant}
+    spec = worker(names.leaf(path), shutdown="5s", **keys)
+    return Action("call", "", ("start_child", path), {"spec": spec})
+
+
+# --- trees for people -----------------------------------------------------------------------------
 def outline(spec: ChildSpec, indent: str = "") -> str:
     """A tree as text, without what is at its default."""
     default = type(spec).__struct_fields__

@@ -60,7 +60,6 @@ def launch(world: World, spec: ChildSpec, path: str, parent: Supervisor | None) 
 
 
 def _comes_up(process: Process) -> bool:
-    """Whether there is something to start."""
     failures = process.world.failures.get(process.path)
     if failures:
         reason = failures.popleft()
@@ -90,7 +89,7 @@ class Supervisor(Process):
         self.held = False
         self.booted = False
 
-    # --- init/1, start_children/2 ------------------------------------------------------------------
+    # --- init/1, start_children/2 -----------------------------------------------------------------
     def boot(self) -> None:
         """Start all children in order; the first that cannot be started ends it all."""
         self.world.say(f"start {self.name}")
@@ -124,7 +123,7 @@ class Supervisor(Process):
         if child.pid is None and (self.simple or child.spec.restart is Restart.TEMPORARY):
             self.children.remove(child)
 
-    # --- handle_info({'EXIT', ..}), do_restart/3, restart/2 ------------------------------------------
+    # --- handle_info({'EXIT', ..}), do_restart/3, restart/2 ---------------------------------------
     def handle(self, message: Message) -> None:
         """One message; those of `model_calls` are handled there."""
         match message:
@@ -279,7 +278,7 @@ class Supervisor(Process):
         child.rests()
         self.leave(SHUTDOWN)
 
-    # --- terminate/2, terminate_children/2, shutdown/1 -------------------------------------------------
+    # --- terminate/2, terminate_children/2, shutdown/1 --------------------------------------------
     def leave(self, reason: ExitReason) -> None:
         """End, and let the parent know by an exit signal."""
         self.end(reason)

@@ -46,7 +46,7 @@ class Model:
         lines, self._told = self.world.lines[self._told :], len(self.world.lines)
         return lines
 
-    # --- what happens ---------------------------------------------------------------------------------
+    # --- what happens -----------------------------------------------------------------------------
     def exits(self, path: str, how: End) -> None:
         """A worker ends by itself."""
         self.ended_last = path
@@ -127,7 +127,7 @@ class Model:
             self._run()
         self.world.now = until
 
-    # --- what is the case -----------------------------------------------------------------------------
+    # --- what is the case -------------------------------------------------------------------------
     def supervisors(self) -> dict[str, Supervisor]:
         """The living supervisors, parents first."""
         found = [self._root] if isinstance(self._root, Supervisor) else []
@@ -161,7 +161,7 @@ class Model:
                 found.append((due, child.path, child))
         return sorted(found, key=lambda each: each[:2])
 
-    # --- one at a time --------------------------------------------------------------------------------
+    # --- one at a time ----------------------------------------------------------------------------
     def _owner(self, path: str) -> Supervisor:
         return self.supervisors()[names.parent(path)]
 

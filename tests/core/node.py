@@ -27,60 +27,16 @@ from supervisord_ng.model.exits import (
     SIGKILL,
     ExitReason,
     ExitStatus,
-    abnormal,
     status_text,
 )
 from supervisord_ng.model.spec import (
-    AutoShutdown,
-    ChildSpec,
-    LaunchSpec,
-    LogSpec,
-    Restart,
-    StartFailure,
-    StopOrder,
-    Strategy,
     SupervisorSpec,
-    WorkerSpec,
 )
 from supervisord_ng.model.status import Row
 from tests.core.lines import describe
+from tests.core.trees import BOOM, NOPE, End, supervisor, walk, worker
 
-BOOM = abnormal("boom")
-NOPE = abnormal("nope")
-End = ExitReason | ExitStatus
-
-_WORDS: dict[str, type] = {
-    "strategy": Strategy,
-    "restart": Restart,
-    "auto_shutdown": AutoShutdown,
-    "start_failure": StartFailure,
-    "stop_order": StopOrder,
-}
-
-
-def worker(name: str, **keys: Any) -> WorkerSpec:
-    """A worker as the configuration would say it; durations are text, "5s"."""
-    launch = LaunchSpec(command=("simulated",))
-    return WorkerSpec(name=name, launch=launch, log=LogSpec(file=""), **_keys(keys))
-
-
-def supervisor(name: str, *children: ChildSpec, **keys: Any) -> SupervisorSpec:
-    """A supervisor and its children in start order."""
-    return SupervisorSpec(name=name, children=children, **_keys(keys))
-
-
-def _keys(keys: dict[str, Any]) -> dict[str, Any]:
-    made = {}
-    for key, value in keys.items():
-        if key in _WORDS:
-            made[key] = _WORDS[key](value)
-        elif key in {"period", "ready_timeout"}:
-            made[f"{key}_ns"] = parse_duration(value)
-        elif key == "shutdown" and value not in {"brutal_kill", "infinity"}:
-            made[key] = parse_duration(value)
-        else:
-            made[key] = value
-    return made
+__all__ = ["BOOM", "NOPE", "End", "Node", "supervisor", "walk", "worker"]
 
 
 @dataclass
@@ -118,6 +74,7 @@ class Node:
         self.now = SECOND
         self.processes: dict[str, Process] = {}
         self.replies: dict[int, effects.Reply] = {}
+        self.reports: list[effects.Report] = []
         self.halted: effects.Halt | None = None
         self.lines: list[str] = []
         self._told = 0
@@ -150,7 +107,7 @@ class Node:
         lines, self._told = self.lines[self._told :], len(self.lines)
         return lines
 
-    # --- how the world behaves ---------------------------------------------------------------------
+    # --- how the world behaves --------------------------------------------------------------------
     def fails(self, path: str, *reasons: ExitReason | None) -> None:
         """Let the next starts of this child fail, one for each reason; None answers `ignore`."""
         if path in self._supervisors:
@@ -179,7 +136,7 @@ class Node:
         """From now on this worker does not send its stacks."""
         self._mute.add(path)
 
-    # --- what happens to children -------------------------------------------------------------------
+    # --- what happens to children -----------------------------------------------------------------
     def happens(self, event: events.Event) -> None:
         """Tell the core anything, and let everything come of it that does not take time."""
         self._step(event)
@@ -197,6 +154,12 @@ class Node:
     def exits(self, path: str, how: End) -> None:
         """A worker ends by itself, whole."""
         self.happens(self._exit(path, how))
+
+    def after(self, path: str, how: End) -> list[str]:
+        """What comes of the end of a worker, without the end itself."""
+        self.told()
+        self.exits(path, how)
+        return self.told()[1:]
 
     def main_exits(self, path: str, how: End) -> None:
         """The main process of a worker ends, others of it live on."""
@@ -246,7 +209,7 @@ class Node:
         """A supervisor hears again."""
         self.happens(events.Resume(path))
 
-    # --- what is ordered ----------------------------------------------------------------------------
+    # --- what is ordered --------------------------------------------------------------------------
     def stop(self, reason: ExitReason = SHUTDOWN) -> None:
         """The parent of the root asks it to end."""
         self.happens(events.Stop(reason))
@@ -273,7 +236,14 @@ class Node:
         self._requests += 1
         self.happens(events.Call(supervisor, self._requests, op))
 
-    # --- time ---------------------------------------------------------------------------------------
+    def counts(self, supervisor: str) -> effects.Counts:
+        """count_children."""
+        self.query("count_children", supervisor)
+        counts = self.replies[self._requests].counts
+        assert counts is not None
+        return counts
+
+    # --- time -------------------------------------------------------------------------------------
     def advance(self, duration: str | int) -> None:
         """Let time pass; text with a unit, or nanoseconds."""
         spent = duration if isinstance(duration, int) else parse_duration(duration)
@@ -289,7 +259,7 @@ class Node:
         self.now += lag
         self.happens(events.Lagged(lag))
 
-    # --- what is the case ---------------------------------------------------------------------------
+    # --- what is the case -------------------------------------------------------------------------
     def row(self, path: str) -> Row:
         """The row of `status` about this child."""
         (row,) = (row for row in rows(self.state, self.now) if row.path == path)
@@ -303,12 +273,14 @@ class Node:
         """The workers that have processes, as path#incarnation."""
         return {f"{path}#{process.incarnation}" for path, process in self.processes.items()}
 
-    # --- the world ----------------------------------------------------------------------------------
+    # --- the world --------------------------------------------------------------------------------
     def _incarnation(self, path: str) -> int:
         return self.state.supervisors[names.parent(path)].children[names.leaf(path)].incarnation
 
     def _is_current(self, event: events.Exited | events.Ignored) -> bool:
-        return event.incarnation == self._incarnation(event.path)
+        above = self.state.supervisors.get(names.parent(event.path))
+        child = None if above is None else above.children.get(names.leaf(event.path))
+        return child is not None and child.incarnation == event.incarnation
 
     def _healthy(self) -> tuple[events.Beat, ...]:
         """Signs of life of all that beat; none of them is as good as `Tick`."""
@@ -347,6 +319,8 @@ class Node:
                     self._end(path, ExitStatus(signal=SIGKILL))
                 case effects.Dump(path=path, incarnation=incarnation) if path not in self._mute:
                     self._answers.append(events.Dumped(path, incarnation))
+                case effects.Report():
+                    self.reports.append(effect)
                 case effects.Reply():
                     assert effect.request not in self.replies, "answered twice"
                     self.replies[effect.request] = effect
@@ -391,13 +365,3 @@ class Node:
 
     def _say(self, line: str) -> None:
         self.lines.append(line)
-
-
-def walk(spec: ChildSpec, path: str = "") -> list[tuple[str, ChildSpec]]:
-    """Everyone in a tree with their paths, parents first."""
-    path = path or spec.name
-    found = [(path, spec)]
-    if isinstance(spec, SupervisorSpec):
-        for child in spec.children:
-            found += walk(child, names.join(path, child.name))
-    return found

@@ -94,7 +94,7 @@ class Planter(MetaPathFinder, Loader):
         exec(code, module.__dict__)
 
 
-# --- the checks, which import the core as it is planted ------------------------------------------------------
+# --- the checks, which import the core as it is planted -------------------------------------------
 def conformance() -> str | None:
     """The first scenario whose trace is not the expected one."""
     from tests.conformance import test_traces
@@ -173,7 +173,7 @@ def _too_long(_: int, __: FrameType | None) -> None:
     raise CheckTimeoutError
 
 
-# --- all of them ---------------------------------------------------------------------------------------------
+# --- all of them ----------------------------------------------------------------------------------
 def examine(names: Sequence[str], *, everything: bool = False) -> dict[str, list[Find]]:
     """Plant each mistake in a process of its own; who noticed."""
     with ThreadPoolExecutor(PARALLEL) as pool:
