@@ -76,9 +76,9 @@ class Launcher:
             return
         self._control.close()
         self._control = None
-        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        # The reaper may have taken it already; a pidfd can not mean anybody else.
-        with contextlib.suppress(ChildProcessError):
+        # It may be dead, and reaped by the reaper; a pidfd can not mean anybody else.
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
 
