@@ -222,10 +222,10 @@ def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
         report_start_error(turn, path, child, reason, Decision.GIVE_UP)
         termination.boot_failed(turn, path, name, reason)
     else:
-        plans.reply(
-            turn, plan, "start_failed", reason
-        )  # to who hurried the restart, if somebody did
-        _try_again(turn, path, child, replace(plan, call=None), reason)
+        plans.reply(turn, plan, "start_failed", reason)  # to who hurried the restart, if so
+        plan = replace(plan, call=None)
+        turn.update(path, plan=plan)
+        _try_again(turn, path, child, plan, reason)
 
 
 def report_start_error(

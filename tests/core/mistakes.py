@@ -162,9 +162,8 @@ STRATEGIES = {
 RETRIES = {
     "the wrong child is tried again": _one(
         "restarts",
-        "_try_again(turn, path, child, replace(plan, call=None), reason)",
-        "_try_again(turn, path, supervisor.children.get(plan.child, child),"
-        " replace(plan, call=None), reason)",
+        "_try_again(turn, path, child, plan, reason)",
+        "_try_again(turn, path, supervisor.children.get(plan.child, child), plan, reason)",
     ),
     "a retry overtakes what has arrived": _one(
         "restarts",

@@ -158,6 +158,16 @@ def test_a_hurried_restart_is_the_whole_restart() -> None:
     assert ["start root/b#2", "reply 1: ok root/b#2", "start root/c#2"] == node.told()
 
 
+def test_a_hurried_restart_that_fails_is_answered_once() -> None:
+    """Also where it is one restart too many, so that the operator's supervisor ends."""
+    node = trio("one_for_all", intensity=1)
+    node.exits("root/b", BOOM)
+    node.ask("restart_child", "root/a", now=True)
+    node.fails("root/b", NOPE)
+    assert "start_failed" == node.ask("restart_child", "root/b", now=True).code
+    assert "halt: shutdown" == node.told()[-1]
+
+
 def test_a_stop_in_the_pause_waits_for_nothing() -> None:
     """One that waits is not there."""
     node = trio("one_for_all")
