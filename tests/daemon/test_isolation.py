@@ -201,8 +201,7 @@ nice = -2
     with Node(short_dir, tree) as node:
         node.wait_up()
         log = node.state_dir / "log" / "w.log"
-        eventually(lambda: log.read_text().count("
-") == 4, "it spoke")
+        eventually(lambda: log.read_text().count("\n") == 4, "it spoke")
         lines = log.read_text().splitlines()
     assert lines[:2] == ["65534", "65534"]
     assert set(lines[2].split()) == {"65534", "7", "9"}
