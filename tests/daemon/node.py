@@ -43,11 +43,11 @@ class Node:
         process = self._process
         assert process is not None
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+            self.signal(signal.SIGTERM)
             try:
                 process.wait(END_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGTERM)  # the second one kills what is left
+                self.signal(signal.SIGTERM)  # the second one kills what is left
                 process.wait(END_TIMEOUT_S)
 
     def start(self) -> None:
