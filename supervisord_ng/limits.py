@@ -76,6 +76,7 @@ EVENT_LOOP_LAG_NS = (
 )  # a wake-up later than this is our own lag and is taken off heartbeat deadlines
 GONE_CHECK_NS = 20 * MS  # first re-check whether a process group is empty, when no SIGCHLD can tell
 GONE_CHECK_MAX_NS = 1 * SECOND  # the re-checks double up to this
+SIGNAL_BYTES = 64 * KIB  # what a pipe holds, pipe(7): one byte for each signal since the last turn
 REAP_TURN_MAX = (
     1_000  # dead processes collected in one turn of the loop, so that a fork storm starves nobody
 )

@@ -47,7 +47,16 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
-from supervisord_ng.runtime import clock, descriptors, leftovers, reaper, recorder, rundir, spawner
+from supervisord_ng.runtime import (
+    clock,
+    descriptors,
+    leftovers,
+    reaper,
+    recorder,
+    rundir,
+    signals,
+    spawner,
+)
 from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
@@ -353,7 +362,7 @@ class Daemon:
             signal.SIGQUIT: lambda: None,
         }
         for number, act in actions.items():
-            self._loop.add_signal_handler(number, act)
+            signals.handle(self._loop, number, act)
 
 
 def longest_name(spec: SupervisorSpec) -> int:

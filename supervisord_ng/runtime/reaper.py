@@ -31,6 +31,7 @@ from supervisord_ng import limits
 from supervisord_ng.errors import InternalError
 from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.reports import Usage
+from supervisord_ng.runtime import signals
 from supervisord_ng.runtime.cgroups import Emptying
 from supervisord_ng.runtime.procfs import Census
 from supervisord_ng.runtime.whole import SessionWhole, Whole
@@ -85,7 +86,7 @@ class Reaper:
         self._emptying = Emptying()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._recheck_after_ns = limits.GONE_CHECK_NS
-        loop.add_signal_handler(signal.SIGCHLD, self._sweep)
+        signals.handle(loop, signal.SIGCHLD, self._sweep)
         loop.add_reader(self._emptying.fileno(), self._groups_changed)
 
     @property
@@ -163,7 +164,7 @@ class Reaper:
         """Stop watching. Processes that still run are left alone, and unreaped. May be called twice."""
         if self._emptying.is_closed:
             return
-        self._loop.remove_signal_handler(signal.SIGCHLD)
+        signals.forget(signal.SIGCHLD)
         self._loop.remove_reader(self._emptying.fileno())
         self._cancel_recheck()
         for pid in self._told_of.values():

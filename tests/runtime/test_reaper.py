@@ -235,7 +235,7 @@ def test_close_leaves_the_running_alone() -> None:
         before = len(os.listdir("/proc/self/fd"))
         world.reaper.close()
         assert (
-            len(os.listdir("/proc/self/fd")) == before - 2
+            len(os.listdir("/proc/self/fd")) == before - 4
         )  # the pidfd, and where cgroups are told of
         assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
         assert is_alive(pid)
