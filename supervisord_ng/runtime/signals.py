@@ -1,10 +1,10 @@
 """Signals as callbacks of the loop, for as many as may come at once.
 
 asyncio's own `add_signal_handler` hands the numbers over through a socket: when many workers die within one
-turn of the loop, it is full after some 280 of them. A SIGTERM that comes then is lost; and CPython wants to warn
-of it from inside of the signal handler, for which it takes a lock that the interrupted thread may hold already:
-for ever. Here a handler in Python notes the number, and the pipe only says that there is something to look for,
-as in trio.
+turn of the loop, it is full after some 280 of them. A SIGTERM that comes then is lost; and CPython wants to
+warn of it from inside of the signal handler, for which it takes a lock that the interrupted thread may hold
+already: for ever. Here a handler in Python notes the number, and the pipe only says that there is something
+to look for, as in trio.
 
 Signals belong to the process, so this module does.
 """
