@@ -1,9 +1,9 @@
 """What one step of the core costs, by what happens and by the size of the tree.
 
-The history: beating workers, of which one after another crashes and is restarted: for every crash ten beats of others, each
-a step of its own as when they arrive alone. Prints the median of all steps and of each kind, with the ratio to the
-smallest tree of its shape, and the whole core time of a give-up that stops N children.
-Run it alone on the machine: python -m benchmarks.core_step
+The history: beating workers, of which one after another crashes and is restarted: for every crash
+ten beats of others, each a step of its own as when they arrive alone. Prints the median of all
+steps and of each kind, with the ratio to the smallest tree of its shape, and the whole core time of
+a give-up that stops N children. Run it alone on the machine: python -m benchmarks.core_step
 """
 
 from __future__ import annotations
