@@ -19,8 +19,6 @@ from signal import SIGKILL
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from msgspec.structs import replace
-
 import supervisord_ng
 from supervisord_ng import limits
 from supervisord_ng.errors import SpawnError
@@ -172,7 +170,7 @@ class Prober:
     # --- checks ----------------------------------------------------------------------------------
     async def _check(self, command: tuple[str, ...], subject: Subject) -> str | None:
         """Run a command to its end. Whatever it leaves behind, or is left of it when cancelled, is killed."""
-        launch = replace(subject.launch, command=command)
+        launch = _of_check(subject.launch, command)
         null = subprocess.DEVNULL
         try:
             process = spawner.spawn(
@@ -198,6 +196,19 @@ def describe(probe: Ready) -> str:
     if isinstance(probe.target, tuple):
         return " ".join(probe.target)
     return f"{probe.kind} {probe.target}"
+
+
+def _of_check(launch: LaunchSpec, command: tuple[str, ...]) -> LaunchSpec:
+    """How a check is started: as the worker's user, in its directory; the worker's limits are its own."""
+    return LaunchSpec(
+        command=command,
+        directory=launch.directory,
+        user=launch.user,
+        group=launch.group,
+        groups=launch.groups,
+        umask=launch.umask,
+        environment=launch.environment,
+    )
 
 
 def _is_address(host: str) -> bool:
