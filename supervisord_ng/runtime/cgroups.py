@@ -17,7 +17,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import select
 import signal
 from collections.abc import Iterator
 
@@ -274,38 +273,6 @@ class Cgroups:
             if pid in here:
                 with contextlib.suppress(ProcessLookupError):
                     _write(target, "cgroup.procs", str(pid))
-
-
-class Emptying:
-    """Says when groups become empty: one descriptor for any number of them.
-
-    The loop can wait for a descriptor to be readable, and those of cgroup.events always are; what they tell is
-    EPOLLPRI. So they stand in an epoll of their own, which is readable when one of them has something to tell.
-    """
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nobody can be added any more."""
-        return self._epoll.closed
-
-    def fileno(self) -> int:
-        """For the loop to read."""
-        return self._epoll.fileno()
-
-    def add(self, events: int) -> None:
-        """Wait for one more; it is armed again when it is read."""
-        self._epoll.register(events, select.EPOLLPRI)
-
-    def changed(self) -> list[int]:
-        """Those that have something to tell; does not wait."""
-        return [events for events, _ in self._epoll.poll(0)]
-
-    def close(self) -> None:
-        """Wait for none any more."""
-        self._epoll.close()
 
 
 # --- where we are, and files ---------------------------------------------------------------------------------

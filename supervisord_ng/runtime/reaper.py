@@ -9,11 +9,15 @@ Two wake-ups, because each knows what the other can not:
   orphans come to us because we are their subreaper (prctl(2), PR_SET_CHILD_SUBREAPER) or PID 1 of a
   container.
 
+The descriptors stand in an epoll of their own, of which the loop waits for one: what dies at once is
+told at once, so one look at what is left serves all of it.
+
 A worker is gone when nothing of it is left, not when its main process is dead: `runtime.whole` says
-who belongs to it. While something is left of it the worker *lingers*. Of a cgroup the kernel tells when
-it is empty. Elsewhere a timer looks as well as SIGCHLD, which does not tell everything: a process may
-die as the child of somebody else. Signals collapse into one when several are pending (signal(7)), so
-SIGCHLD is never counted: whatever is dead is collected, whoever it was.
+who belongs to it. While something is left of it the worker *lingers*. Of a cgroup the kernel tells
+when it is empty (cgroup.events, EPOLLPRI). Elsewhere a timer looks as well as SIGCHLD, which does not
+tell everything: a process may die as the child of somebody else. Signals collapse into one when
+several are pending (signal(7)), so SIGCHLD is never counted: whatever is dead is collected, whoever
+it was.
 
 Every child of this process belongs to the reaper: what is not watched is collected and forgotten.
 It knows nothing of workers' names, of incarnations and of what an end means.
@@ -22,8 +26,10 @@ It knows nothing of workers' names, of incarnations and of what an end means.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import select
 import signal
 from collections.abc import Callable, Collection
 
@@ -32,7 +38,6 @@ from supervisord_ng.errors import InternalError
 from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.reports import Usage
 from supervisord_ng.runtime import signals
-from supervisord_ng.runtime.cgroups import Emptying
 from supervisord_ng.runtime.procfs import Census
 from supervisord_ng.runtime.whole import SessionWhole, Whole
 
@@ -77,17 +82,18 @@ class Reaper:
         self._loop = loop
         self._on_exit = on_exit
         self._on_group_empty = on_group_empty
-        self._pidfds: dict[int, int] = {}  # main processes not reaped yet
+        self._pidfds: dict[int, int] = {}  # main processes not reaped yet ...
+        self._mains: dict[int, int] = {}  # ... and the other way round
         # Of workers that outlived them: those of whose end nobody tells, and by descriptor the others.
         self._looked_for: set[int] = set()
         self._told_of: dict[int, int] = {}
         self._wholes: dict[int, Whole] = {}  # of all of these
         self._held: set[int] = set()  # main processes that must not be reaped yet
-        self._emptying = Emptying()
+        self._epoll = select.epoll()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._recheck_after_ns = limits.GONE_CHECK_NS
         signals.handle(loop, signal.SIGCHLD, self._sweep)
-        loop.add_reader(self._emptying.fileno(), self._groups_changed)
+        loop.add_reader(self._epoll.fileno(), self._told)
 
     @property
     def mains(self) -> Collection[int]:
@@ -110,11 +116,12 @@ class Reaper:
         """
         assert self.group_is_empty(pid), f"{pid} is watched already"
         self._pidfds[pid] = pidfd
+        self._mains[pidfd] = pid
         self._wholes[pid] = SessionWhole(pid) if whole is None else whole
         if hold:
             self._held.add(pid)
         else:
-            self._loop.add_reader(pidfd, self._main_process_ended, pid)
+            self._epoll.register(pidfd, select.EPOLLIN)
 
     def release(self, pid: int, whole: Whole | None) -> None:
         """Stop holding a child; with a better word on what its worker consists of, or None."""
@@ -123,7 +130,7 @@ class Reaper:
         self._held.discard(pid)
         if whole is not None:
             self._wholes[pid] = whole
-        self._loop.add_reader(self._pidfds[pid], self._main_process_ended, pid)
+        self._epoll.register(self._pidfds[pid], select.EPOLLIN)
         self._loop.call_soon(self._sweep)  # the last one may have come upon it and stopped
 
     def group_is_empty(self, pid: int) -> bool:
@@ -162,28 +169,39 @@ class Reaper:
 
     def close(self) -> None:
         """Stop watching. Processes that still run are left alone, and unreaped. May be called twice."""
-        if self._emptying.is_closed:
+        if self._epoll.closed:
             return
         signals.forget(signal.SIGCHLD)
-        self._loop.remove_reader(self._emptying.fileno())
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
         self._cancel_recheck()
         for pid in self._told_of.values():
             self._wholes[pid].close_events()
-        self._emptying.close()
-        for pidfd in self._pidfds.values():
-            self._loop.remove_reader(pidfd)
+        for pidfd in self._mains:
             os.close(pidfd)
-        self._pidfds.clear()
+        for books in (self._pidfds, self._mains, self._wholes, self._told_of):
+            books.clear()
         self._looked_for.clear()
-        self._told_of.clear()
-        self._wholes.clear()
         self._held.clear()
 
     # --- wake-ups ------------------------------------------------------------------------------
 
-    def _main_process_ended(self, pid: int) -> None:
-        """A watched process is dead, says its pidfd or a sweep: reap it and tell."""
-        pidfd = self._pidfds[pid]
+    def _told(self) -> None:
+        """Main processes are dead, cgroups may be empty, say their descriptors."""
+        ready = [fd for fd, _ in self._epoll.poll(0, limits.REAP_TURN_MAX)]
+        # By name before anything happens: a callback may close a descriptor and open another of its number.
+        ended = [self._mains[fd] for fd in ready if fd in self._mains]
+        changed = [fd for fd in ready if fd in self._told_of]
+        census = self._census()  # taken at the first need, when all of these were dead
+        for pid in ended:
+            if pid in self._pidfds:
+                self._main_process_ended(pid, census)
+        for events in changed:
+            if events in self._told_of:
+                self._group_changed(events, census)
+
+    def _main_process_ended(self, pid: int, census: Census) -> None:
+        """A watched process is dead: reap it and tell."""
         try:
             reaped, status, used = os.wait4(pid, os.WNOHANG)
         except ChildProcessError as error:
@@ -194,11 +212,11 @@ class Reaper:
             # Dead, yet not for us to see: a debugger attached to it must wait for it first
             # (ptrace(2), "Death under ptrace"). The descriptor stays readable and would spin;
             # SIGCHLD comes when it lets go.
-            self._loop.remove_reader(pidfd)
+            self._epoll.unregister(self._pidfds[pid])
             return
         self._forget(pid)
         whole = self._wholes[pid]
-        if whole.is_gone(self._census()):
+        if whole.is_gone(census):
             del self._wholes[pid]
         else:
             self._linger(pid, whole)
@@ -217,10 +235,12 @@ class Reaper:
                 break
             if pid in self._held:
                 break  # the kernel would name it again and again
-            if pid in self._pidfds:
-                self._main_process_ended(pid)
-            else:
+            if pid not in self._pidfds:
                 os.waitpid(pid, os.WNOHANG)
+                continue
+            self._told()
+            if pid in self._pidfds:  # its descriptor was silenced: it was in a debugger
+                self._main_process_ended(pid, self._census())
         else:
             # There may be more, but others have waited long enough.
             self._loop.call_soon(self._sweep)
@@ -239,23 +259,20 @@ class Reaper:
         events = whole.open_events()
         if events is not None:
             self._told_of[events] = pid
-            self._emptying.add(events)
+            self._epoll.register(events, select.EPOLLPRI)
         else:
             self._looked_for.add(pid)
             self._cancel_recheck()  # so that it starts over, soon, for the newcomer
             self._schedule_recheck()
 
-    def _groups_changed(self) -> None:
-        """The kernel says that some cgroups may be empty."""
-        for events in self._emptying.changed():
-            pid = self._told_of[events]
-            whole = self._wholes[pid]
-            if whole.is_gone(self._census()):
-                del self._told_of[events]
-                whole.close_events()
-                self._gone(pid)
-            if not self._told_of:
-                break  # a callback may have closed the reaper
+    def _group_changed(self, events: int, census: Census) -> None:
+        pid = self._told_of[events]
+        whole = self._wholes[pid]
+        if whole.is_gone(census):
+            del self._told_of[events]
+            self._epoll.unregister(events)
+            whole.close_events()
+            self._gone(pid)
 
     def _check_lingering(self) -> None:
         """Look whether workers of whose end nobody tells are gone by now."""
@@ -292,7 +309,10 @@ class Reaper:
 
     def _forget(self, pid: int) -> None:
         pidfd = self._pidfds.pop(pid)
-        self._loop.remove_reader(pidfd)
+        del self._mains[pidfd]
+        with contextlib.suppress(FileNotFoundError):  # it was taken out already
+            # Closing is not enough: a process that is just being started has a copy until its exec.
+            self._epoll.unregister(pidfd)
         os.close(pidfd)
 
 
