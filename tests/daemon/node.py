@@ -124,8 +124,14 @@ class Node:
 
     def wait_answering(self) -> Self:
         """Wait until the daemon answers; its tree may be on its way up."""
-        eventually((self.runtime_dir / "control.sock").is_socket, "the daemon answers", 20)
+        eventually(self._answers, "the daemon answers", 20)
         return self
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.status())
+        except NoDaemonError:  # the socket is bound a moment before anybody listens there
+            return False
 
     def _up_or_dead(self) -> bool:
         assert self._process is not None
