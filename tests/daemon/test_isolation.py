@@ -121,7 +121,8 @@ limits = { core = 0 }
         before = len(os.listdir(descriptors))
         for _ in range(50):
             node.ask("restart", paths=["all"])
-        eventually(lambda: len(os.listdir(descriptors)) == before, "the count is as it was")
+        # `before` may have seen the connection of a question that was just answered.
+        eventually(lambda: len(os.listdir(descriptors)) <= before, "the count is as it was")
         assert node.row("plain")["incarnation"] == node.row("limited")["incarnation"] == 52
 
 
