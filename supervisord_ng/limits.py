@@ -136,6 +136,9 @@ HEARTBEAT_INTERVAL_MAX_NS = (
 WORKER_FLUSH_NS = 500 * MS  # how long the end of a worker may wait for its last words to be taken
 STACK_FRAMES_MAX = 100  # of one thread in a dump, the innermost ones
 NOTIFY_BATCH = 64  # datagrams read in one turn of the loop
+NOTIFY_DRAIN_MAX = (
+    1_024  # datagrams read before anybody is judged; twice what Linux queues, unix(7)
+)
 NOTIFY_FDS_MAX = 253  # descriptors in one datagram; the kernel's SCM_MAX_FD, unix(7)
 READY_PROBE_FIRST_NS = 20 * MS  # between the first two looks whether a worker is ready; doubles ...
 READY_PROBE_MAX_NS = 500 * MS  # ... up to this

@@ -32,10 +32,7 @@ from supervisord_ng.core.events import (
     Dumped,
     Emptied,
     Exited,
-    Extended,
-    HeartbeatChanged,
     Ignored,
-    SelfStopping,
     Spawned,
     SpawnFailed,
     Unresponsive,
@@ -84,9 +81,7 @@ Happening = (
     | Emptied
     | Unresponsive
     | Dumped
-    | HeartbeatChanged
-    | Extended
-    | SelfStopping
+    | said.Saying
     | DeadlineReached
 )
 
@@ -357,28 +352,25 @@ _POSSIBLE: dict[Phase, dict[type[Happening], Entry]] = {
         BecameReady: _ready,
         Exited: _exited_starting,
         DeadlineReached: _start_too_slow,
-        Extended: said.extended,
-        HeartbeatChanged: said.heartbeat_changed,
+        **said.HEARD[Phase.STARTING],
     },
     Phase.RUNNING: {
         Exited: _exited_running,
         DeadlineReached: _hangs,
         Unresponsive: _unresponsive,
-        Extended: said.extended,
-        HeartbeatChanged: said.heartbeat_changed,
-        SelfStopping: said.stopping,
+        **said.HEARD[Phase.RUNNING],
     },
     Phase.DUMPING: {Exited: _exited_running, DeadlineReached: _dumped, Dumped: _dumped},
     Phase.STOPPING: {
         Exited: _exited_stopping,
         Emptied: _emptied,
         DeadlineReached: _stop_too_slow,
-        Extended: said.extended,
+        **said.HEARD[Phase.STOPPING],
     },
     Phase.KILLING: {Exited: _exited_killing, Emptied: _emptied, DeadlineReached: _kill_again},
 }
 # A worker's words, and words about it, can be on their way in any phase in which there is a process or was.
-_MAY_BE_LATE = (BecameReady, Unresponsive, Dumped, HeartbeatChanged, Extended, SelfStopping)
+_MAY_BE_LATE = (BecameReady, Unresponsive, Dumped, *get_args(said.Saying))
 
 
 def _otherwise(phase: Phase, what: type[Happening]) -> Entry:

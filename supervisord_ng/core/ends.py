@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from supervisord_ng.core.state import ChildState
+from supervisord_ng.core.state import ChildState, Phase
 from supervisord_ng.model.exits import (
+    KILLED,
+    SHUTDOWN,
     SIGKILL,
+    UNKNOWN,
     ExitClass,
     ExitReason,
     ExitStatus,
@@ -21,7 +24,10 @@ def reason_of(child: ChildState, how: ExitStatus | ExitReason) -> ExitReason:
     signal, are shutdown. SIGKILL is killed. Any other signal is a crash unless listed in `clean_signals`.
     """
     if isinstance(how, ExitReason):
-        return how
+        if how != UNKNOWN or not child.asked:
+            return how
+        # Its end was wanted and came, and nobody saw how: as far as we know by what we did last.
+        return KILLED if child.phase is Phase.KILLING else SHUTDOWN
     assert isinstance(child.spec, WorkerSpec)
     text = status_text(how)
     stop_signal = child.spec.stop_signal

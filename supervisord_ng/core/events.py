@@ -110,6 +110,14 @@ class Extended(msgspec.Struct, frozen=True, tag="extended"):
     by_ns: int
 
 
+class MainChanged(msgspec.Struct, frozen=True, tag="main_changed"):
+    """Another process of the worker is its main process from now on."""
+
+    path: str
+    incarnation: int
+    pid: int
+
+
 class SelfStopping(msgspec.Struct, frozen=True, tag="self_stopping"):
     """The worker has begun to end by itself."""
 
@@ -234,6 +242,7 @@ Event = (
     | HeartbeatChanged
     | Extended
     | SelfStopping
+    | MainChanged
     | Lagged
     | Tick
     | Stop

@@ -33,6 +33,7 @@ from supervisord_ng.core.events import (
     Ignored,
     Kill,
     Lagged,
+    MainChanged,
     Refuse,
     ReportsArrived,
     ReportsOffered,
@@ -78,6 +79,7 @@ AboutChild = (
     | HeartbeatChanged
     | Extended
     | SelfStopping
+    | MainChanged
 )
 
 

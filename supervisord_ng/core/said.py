@@ -6,16 +6,21 @@ about the phase that the worker is in: said too late they say nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from msgspec.structs import replace
 
 from supervisord_ng.core.effects import Note
-from supervisord_ng.core.events import Extended, HeartbeatChanged, SelfStopping
+from supervisord_ng.core.events import Extended, HeartbeatChanged, MainChanged, SelfStopping
 from supervisord_ng.core.liveness import next_beat_by
 from supervisord_ng.core.state import ChildState, Phase
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.limits import SHUTDOWN_WORKER_DEFAULT_NS
 from supervisord_ng.model.reports import EventName
 from supervisord_ng.model.spec import BRUTAL_KILL, INFINITY
+
+Saying = Extended | HeartbeatChanged | MainChanged | SelfStopping
 
 
 def extended(turn: Turn, child: ChildState, what: Extended) -> None:
@@ -39,6 +44,11 @@ def heartbeat_changed(turn: Turn, child: ChildState, what: HeartbeatChanged) -> 
     turn.put_child(child)
 
 
+def main_changed(turn: Turn, child: ChildState, what: MainChanged) -> None:
+    """It has handed its work over to another of its processes: people want to know that one's number."""
+    turn.put_child(replace(child, pid=what.pid))
+
+
 def stopping(turn: Turn, child: ChildState, _: SelfStopping) -> None:
     """It ends by itself: no beats any more, and as much time as if it had been asked. Requires RUNNING.
 
@@ -55,3 +65,20 @@ def stopping(turn: Turn, child: ChildState, _: SelfStopping) -> None:
         deadline = turn.now + int(shutdown)
     turn.put_child(replace(child, phase=Phase.STOPPING, deadline=deadline))
     turn.emit(Note(EventName.STOPPING, child.path, child.incarnation, pid=child.pid))
+
+
+# In which phases each of them is heard; in all others it comes too late.
+HEARD: dict[Phase, dict[type[Any], Callable[..., None]]] = {
+    Phase.STARTING: {
+        Extended: extended,
+        HeartbeatChanged: heartbeat_changed,
+        MainChanged: main_changed,
+    },
+    Phase.RUNNING: {
+        Extended: extended,
+        HeartbeatChanged: heartbeat_changed,
+        MainChanged: main_changed,
+        SelfStopping: stopping,
+    },
+    Phase.STOPPING: {Extended: extended, MainChanged: main_changed},
+}

@@ -203,6 +203,8 @@ def _become(request: dict[str, Any], fds: list[int], cgroup: int | None = None) 
         failure = _failure("argument", errno.EINVAL, str(failed))
     except MemoryError:  # a limit too small even for what is left to do
         failure = _failure("other", errno.ENOMEM)
+    except BaseException as failed:  # noqa: BLE001 - our bug; it is told, and this process ends
+        failure = _failure("other", 0, repr(failed))
     finally:  # whatever happens, nothing of the server may go on in here
         os.write(report, failure)
         os._exit(127)

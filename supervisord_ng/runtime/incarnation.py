@@ -17,11 +17,13 @@ class Record:
     __slots__ = (
         "capture",
         "incarnation",
+        "main",
         "name",
         "path",
         "pid",
         "remains",
         "spec",
+        "status",
         "token",
         "watch",
     )
@@ -35,8 +37,10 @@ class Record:
         """The next incarnation. Its `watch` is still to be made."""
         self.spec: WorkerSpec = spawn.spec
         self.incarnation = spawn.incarnation
-        self.pid: int | None = None
+        self.pid: int | None = None  # of its session, under which the reaper knows it
+        self.main: int | None = None  # of its main process: the same, unless it was handed over
         self.token: str | None = None
+        self.status: str | None = None  # the last line that it said of itself
         self.remains = Remains(spawn.path, spawn.incarnation)
         self.watch: Watch
 

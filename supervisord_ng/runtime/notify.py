@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable
 
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError
+from supervisord_ng.runtime import procfs
 
 SOCKET_MODE = 0o666  # anyone may send: the kernel's credentials decide
 
+_TOKEN = b"SNG_TOKEN="
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(
     limits.NOTIFY_FDS_MAX * struct.calcsize("i")
@@ -63,11 +65,15 @@ class NotifyServer:
         except OSError:
             self._socket.close()
             raise
-        loop.add_reader(self._socket.fileno(), self.drain)
+        loop.add_reader(self._socket.fileno(), self._read, limits.NOTIFY_BATCH)
 
     def drain(self) -> None:
-        """Handle what has arrived, up to `limits.NOTIFY_BATCH`; the loop calls again for more."""
-        for _ in range(limits.NOTIFY_BATCH):
+        """Handle all that has arrived."""
+        self._read(limits.NOTIFY_DRAIN_MAX)
+
+    def _read(self, at_most: int) -> None:
+        """Handle what has arrived; the loop calls again for more."""
+        for _ in range(at_most):
             if self._socket.fileno() == -1:  # closed by what a notification led to
                 return
             try:
@@ -135,15 +141,21 @@ def parse(datagram: bytes, *, truncated: bool = False) -> dict[str, str]:
     return assignments
 
 
-def worker_of(pid: int, is_worker_pid: Callable[[int], bool]) -> int | None:
+def worker_of(
+    pid: int,
+    is_worker_pid: Callable[[int], bool],
+    worker_by_token: Callable[[bytes], int | None] = lambda _token: None,
+) -> int | None:
     """Find the worker that a process belongs to.
 
     Every worker is the leader of its own session, so the session id tells; a process that has
-    left the session is traced by its parents, at most `limits.ANCESTORS_MAX` of them.
+    left the session is traced by its parents, at most `limits.ANCESTORS_MAX` of them. Who forked
+    twice as well has come to us as an orphan: the token in its environment tells.
 
     Args:
         pid: of any process; it may be gone by now.
         is_worker_pid: says whether this is the main process of a worker.
+        worker_by_token: the main process of the worker that was started with this $SNG_TOKEN.
 
     Returns:
         The pid of the worker's main process; None for a stranger, or where nothing can be known
@@ -155,23 +167,23 @@ def worker_of(pid: int, is_worker_pid: Callable[[int], bool]) -> int | None:
         session = os.getsid(pid)
         if is_worker_pid(session):
             return session
+    ancestor = pid
     for _ in range(limits.ANCESTORS_MAX):
-        if is_worker_pid(pid):
-            return pid
-        parent = _parent_of(pid)
-        if parent is None or parent in (0, os.getpid()):
+        if is_worker_pid(ancestor):
+            return ancestor
+        stat = procfs.stat_of(ancestor)
+        if stat is None or stat.parent == 0:
             return None
-        pid = parent
+        if stat.parent == os.getpid():
+            token = _token_of(pid)
+            return None if token is None else worker_by_token(token)
+        ancestor = stat.parent
     return None
 
 
-def _parent_of(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            # proc_pid_stat(5): the name in parentheses may hold anything, also parentheses.
-            return int(stat.read().rpartition(b")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+def _token_of(pid: int) -> bytes | None:
+    found = (word for word in procfs.environment_of(pid) if word.startswith(_TOKEN))
+    return next((word.removeprefix(_TOKEN) for word in found), None)
 
 
 def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[int, int]:

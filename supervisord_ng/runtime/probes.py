@@ -71,11 +71,12 @@ class Prober:
             case _:
                 raise AssertionError(f"no probe: {probe}")
 
-    def exited(self, pid: int, status: ExitStatus) -> bool:
+    def exited(self, pid: int, status: ExitStatus | None) -> bool:
         """A process has ended; False when it is none of a check."""
         ended = self._checks.get(pid)
         if ended is None:
             return False
+        assert status is not None, "a check hands nothing over"
         if not ended.done():
             ended.set_result(status)
         if self._reaper.group_is_empty(pid):

@@ -43,7 +43,7 @@ from supervisord_ng.runtime.whole import SessionWhole, Whole
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
-OnExit = Callable[[int, ExitStatus, Usage | None], None]
+OnExit = Callable[[int, ExitStatus | None, Usage | None], None]
 OnGroupEmpty = Callable[[int], None]
 
 
@@ -69,21 +69,29 @@ class Reaper:
 
     Args:
         loop: The loop that wakes it up.
-        on_exit: Called with pid, status and usage when a watched main process is dead and reaped.
-            Whether something is left of the worker then says `group_is_empty`.
+        on_exit: Called with pid, status and usage when a watched main process is dead and reaped;
+            without them when it was an heir (`hand_over`) whom somebody else has reaped. Whether
+            something is left of the worker then says `group_is_empty`.
         on_group_empty: Called with the same pid when what was left of the worker is gone as well;
             only after an `on_exit` at which `group_is_empty` was false. Both may call back into the
             reaper.
+        before_reaping: Called while those who have died can still be asked whose they were.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_exit: OnExit, on_group_empty: OnGroupEmpty
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_exit: OnExit,
+        on_group_empty: OnGroupEmpty,
+        before_reaping: Callable[[], None] = lambda: None,
     ) -> None:
+        self._before_reaping = before_reaping
         self._loop = loop
         self._on_exit = on_exit
         self._on_group_empty = on_group_empty
         self._pidfds: dict[int, int] = {}  # main processes not reaped yet ...
         self._mains: dict[int, int] = {}  # ... and the other way round
+        self._heirs: dict[int, int] = {}  # who took a main process's place
         # Of workers that outlived them: those of whose end nobody tells, and by descriptor the others.
         self._looked_for: set[int] = set()
         self._told_of: dict[int, int] = {}
@@ -122,6 +130,32 @@ class Reaper:
             self._held.add(pid)
         else:
             self._epoll.register(pidfd, select.EPOLLIN)
+
+    def hand_over(self, pid: int, heir: int, pidfd: int) -> None:
+        """Let another process of a worker be its main process, whose end is then told as that of `pid`.
+
+        Who was started is one of the rest from now on. The worker is still known by its number, which
+        is nobody else's while the heir is in its session.
+
+        Args:
+            pid: Of the child that was watched.
+            heir: Of the process that takes its place, in the session of `pid`.
+            pidfd: Of the heir; closed here.
+        """
+        self._forget(pid)
+        self._pidfds[pid] = pidfd
+        self._mains[pidfd] = pid
+        if heir != pid:
+            self._heirs[pid] = heir
+        if pid not in self._held:
+            self._epoll.register(pidfd, select.EPOLLIN)
+            self._loop.call_soon(
+                self._sweep
+            )  # who was started may be dead, to be reaped by nobody else
+
+    def is_main_gone(self, pid: int) -> bool:
+        """Say whether the end of a worker's main process was told."""
+        return pid not in self._pidfds
 
     def release(self, pid: int, whole: Whole | None) -> None:
         """Stop holding a child; with a better word on what its worker consists of, or None."""
@@ -179,7 +213,7 @@ class Reaper:
             self._wholes[pid].close_events()
         for pidfd in self._mains:
             os.close(pidfd)
-        for books in (self._pidfds, self._mains, self._wholes, self._told_of):
+        for books in (self._pidfds, self._mains, self._heirs, self._wholes, self._told_of):
             books.clear()
         self._looked_for.clear()
         self._held.clear()
@@ -188,6 +222,7 @@ class Reaper:
 
     def _told(self) -> None:
         """Main processes are dead, cgroups may be empty, say their descriptors."""
+        self._before_reaping()
         ready = [fd for fd, _ in self._epoll.poll(0, limits.REAP_TURN_MAX)]
         # By name before anything happens: a callback may close a descriptor and open another of its number.
         ended = [self._mains[fd] for fd in ready if fd in self._mains]
@@ -203,12 +238,12 @@ class Reaper:
     def _main_process_ended(self, pid: int, census: Census) -> None:
         """A watched process is dead: reap it and tell."""
         try:
-            reaped, status, used = os.wait4(pid, os.WNOHANG)
+            ended = self._reap(pid)
         except ChildProcessError as error:
             self._forget(pid)
             del self._wholes[pid]
             raise InternalError(f"cannot reap process {pid}: somebody else has done so") from error
-        if reaped == 0:
+        if ended is None:
             # Dead, yet not for us to see: a debugger attached to it must wait for it first
             # (ptrace(2), "Death under ptrace"). The descriptor stays readable and would spin;
             # SIGCHLD comes when it lets go.
@@ -220,8 +255,25 @@ class Reaper:
             del self._wholes[pid]
         else:
             self._linger(pid, whole)
+        self._on_exit(pid, *ended)
+
+    def _reap(self, pid: int) -> tuple[ExitStatus | None, Usage | None] | None:
+        """How the main process of a worker ended; None when it has not, as far as we can see.
+
+        Raises:
+            ChildProcessError: It was our child and is no more.
+        """
+        heir = self._heirs.get(pid)
+        if heir is not None:
+            try:
+                os.waitid(os.P_PIDFD, self._pidfds[pid], os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return None, None  # its own parent lives, and is told
+        reaped, status, used = os.wait4(pid if heir is None else heir, os.WNOHANG)
+        if reaped == 0:
+            return None
         usage = Usage(used.ru_maxrss * limits.KIB, used.ru_utime, used.ru_stime)
-        self._on_exit(pid, exit_status(status), usage)
+        return exit_status(status), usage
 
     def _sweep(self) -> None:
         """SIGCHLD: collect every dead child there is.
@@ -229,22 +281,30 @@ class Reaper:
         A look without reaping comes first (waitid(2), WNOWAIT), so that the end of a watched
         process goes the way of all watched processes, whichever of the two wake-ups comes first.
         """
+        self._before_reaping()
         for _ in range(limits.REAP_TURN_MAX):
             pid = _dead_child()
             if pid is None:
                 break
-            if pid in self._held:
+            worker = self._main_of(pid)
+            if pid in self._held or worker in self._held:
                 break  # the kernel would name it again and again
-            if pid not in self._pidfds:
+            if worker is None:
                 os.waitpid(pid, os.WNOHANG)
                 continue
             self._told()
-            if pid in self._pidfds:  # its descriptor was silenced: it was in a debugger
-                self._main_process_ended(pid, self._census())
+            if worker == self._main_of(pid):  # its descriptor was silenced: it was in a debugger
+                self._main_process_ended(worker, self._census())
         else:
             # There may be more, but others have waited long enough.
             self._loop.call_soon(self._sweep)
         self._check_lingering()
+
+    def _main_of(self, pid: int) -> int | None:
+        """The worker whose main process this is; None of a stranger, and of who has an heir."""
+        if pid in self._pidfds and pid not in self._heirs:
+            return pid
+        return next((worker for worker, heir in self._heirs.items() if heir == pid), None)
 
     def _recheck(self) -> None:
         """The timer: look again, and less often the longer nothing happens."""
@@ -309,6 +369,7 @@ class Reaper:
 
     def _forget(self, pid: int) -> None:
         pidfd = self._pidfds.pop(pid)
+        self._heirs.pop(pid, None)
         del self._mains[pidfd]
         with contextlib.suppress(FileNotFoundError):  # it was taken out already
             # Closing is not enough: a process that is just being started has a copy until its exec.

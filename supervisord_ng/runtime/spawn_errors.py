@@ -96,7 +96,7 @@ def of_step(step: str, number: int | None, what: str, attempt: Attempt) -> Spawn
         case "cgroup":
             text = f"cannot enter its cgroup: {said}"
         case _:
-            text = f"cannot create a process: {said}: {launch.command[0]}"
+            text = f"cannot create a process: {what or said}: {launch.command[0]}"
     return SpawnError(name(number), text)
 
 

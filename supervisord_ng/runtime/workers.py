@@ -24,20 +24,21 @@ from supervisord_ng.core.events import (
     Spawned,
     SpawnFailed,
 )
-from supervisord_ng.errors import ProtocolError, SpawnError
+from supervisord_ng.errors import SpawnError
 from supervisord_ng.model import names, paths
-from supervisord_ng.model.exits import SIGKILL, ExitStatus, start_failed
+from supervisord_ng.model.exits import SIGKILL, UNKNOWN, ExitStatus, start_failed
 from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.reports import Usage
 from supervisord_ng.model.spec import NodeSpec
-from supervisord_ng.runtime import clock, diagnosis, sdnotify
+from supervisord_ng.runtime import clock, diagnosis
 from supervisord_ng.runtime.cgroups import Cgroups
 from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
 from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.isolation import Isolation
 from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logs import Capture, open_output
-from supervisord_ng.runtime.notify import NotifyServer, worker_of
+from supervisord_ng.runtime.notifications import Notifications
+from supervisord_ng.runtime.notify import worker_of
 from supervisord_ng.runtime.probes import Prober, Subject
 from supervisord_ng.runtime.readiness import Watch
 from supervisord_ng.runtime.reaper import Reaper
@@ -81,14 +82,13 @@ class Workers:
         self._leaving: dict[
             str, Remains
         ] = {}  # by token: gone, but its last words may be on their way
-        self._status: dict[str, str] = {}
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
-        self.reaper = Reaper(loop, self._exited, self._emptied)
+        self.reaper = Reaper(loop, self._exited, self._emptied, self._last_notifications)
         self._isolation = Isolation(loop, self.reaper, cgroups, on_problem)
         self._prober = Prober(loop, self.reaper)
         self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard, self._belongs)
-        self.notify = NotifyServer(loop, self._notify_path, self._notified)
+        self.notify = Notifications(loop, self._notify_path, self._record_of, self.reaper, feed)
 
     # --- effects ---------------------------------------------------------------------------------
     def spawn(self, effect: Spawn) -> Event:
@@ -102,7 +102,7 @@ class Workers:
             record.remains.message = error.message
             record.remains.ended = clock.wall_s()
             return SpawnFailed(effect.path, effect.incarnation, start_failed(error.why))
-        record.pid = record.remains.pid = pid
+        record.pid = record.main = record.remains.pid = pid
         record.remains.started = clock.wall_s()
         self._by_pid[pid] = record
         record.watch.begin(Subject(record.spec.launch, self._identity(record)), record.capture)
@@ -129,9 +129,9 @@ class Workers:
     def dump(self, effect: Dump) -> Event | None:
         """Keep what the system knows of it, and ask for the stacks; who cannot be asked has answered."""
         record = self._living(effect.path, effect.incarnation)
-        if record is not None and record.pid is not None:
+        if record is not None and record.main is not None:
             record.watch.end()
-            record.remains.stacks = diagnosis.describe(record.pid)
+            record.remains.stacks = diagnosis.describe(record.main)
             if record.token is not None and self.heartbeats.send_dump(record.token):
                 return None
         return Dumped(effect.path, effect.incarnation)
@@ -164,7 +164,8 @@ class Workers:
 
     def status_text(self, path: str) -> str | None:
         """The last line that the worker said of itself."""
-        return self._status.get(path)
+        record = self._records.get(path)
+        return None if record is None else record.status
 
     def dropped_bytes(self, path: str) -> int:
         """Output that was lost because the disk did not take it."""
@@ -194,7 +195,6 @@ class Workers:
             record.watch.end()
             record.capture.close()
             record.capture.log.close()
-            self._status.pop(path, None)
             self._isolation.forget(record.name)
 
     def close(self) -> None:
@@ -220,7 +220,6 @@ class Workers:
             self._unregister(record)
         record.begin(effect)
         record.watch = Watch(self._loop, self._prober, self._feed, effect.spec, record.remains)
-        self._status.pop(effect.path, None)
         return record
 
     def _start(self, record: Record) -> int:
@@ -276,7 +275,11 @@ class Workers:
         record = self._records.get(path)
         return record if record is not None and record.incarnation == incarnation else None
 
-    def _exited(self, pid: int, status: ExitStatus, usage: Usage | None) -> None:
+    def _last_notifications(self) -> None:
+        """Who died may have spoken before, and only as long as it is not reaped we know who that was."""
+        self.notify.drain()
+
+    def _exited(self, pid: int, status: ExitStatus | None, usage: Usage | None) -> None:
         if self._prober.exited(pid, status):
             return
         record = self._by_pid[pid]
@@ -285,11 +288,11 @@ class Workers:
         self.heartbeats.drain()  # its last words were sent before it died
         record.remains.ended = clock.wall_s()
         record.remains.usage = usage
-        record.remains.core_dumped = status.core_dumped
+        record.remains.core_dumped = status is not None and status.core_dumped
         empty = self.reaper.group_is_empty(pid)
         if empty:
             del self._by_pid[pid]
-        self._feed(Exited(record.path, record.incarnation, status, empty=empty))
+        self._feed(Exited(record.path, record.incarnation, status or UNKNOWN, empty=empty))
 
     def _emptied(self, pid: int) -> None:
         if self._prober.emptied(pid):
@@ -303,7 +306,16 @@ class Workers:
         record = self._records.get(path)
         if record is None or record.pid is None or not os.path.exists(f"/proc/{pid}"):
             return True
-        return worker_of(pid, self._by_pid.__contains__) == record.pid
+        return self._record_of(pid) is record
+
+    def _record_of(self, pid: int) -> Record | None:
+        """The worker that a process is part of, as long as anything of it is left."""
+        worker = worker_of(pid, self._by_pid.__contains__, self._worker_by_token)
+        return None if worker is None else self._by_pid[worker]
+
+    def _worker_by_token(self, token: bytes) -> int | None:
+        records = self._by_pid.items()
+        return next((pid for pid, it in records if it.token and it.token.encode() == token), None)
 
     def _heard(self, received: list[Received]) -> None:
         """A batch of messages of the SDK: all signs of life in it are one event."""
@@ -345,7 +357,7 @@ class Workers:
                 record.watch.end()  # without a heartbeat nobody misses it: it may as well work on
                 return [SelfStopping(record.path, record.incarnation)]
             case wire.Status(text):
-                self._status[record.path] = text
+                record.status = text
             case wire.Crash():
                 self._keep_traceback(record.remains, message)
             case wire.Stacks(text):
@@ -354,36 +366,3 @@ class Workers:
             case _:
                 pass
         return []
-
-    def _notified(self, pid: int, uid: int, said: dict[str, str]) -> None:
-        """A notification in systemd's protocol; the kernel says of which process."""
-        worker = worker_of(pid, self._by_pid.__contains__)
-        if worker is None:
-            self._reject(pid, uid, "cannot accept notification: it is of no worker")
-            return
-        record = self._by_pid[worker]
-        try:
-            meaning = sdnotify.meaning(said, record.path, record.incarnation)
-        except ProtocolError as error:
-            self._reject(pid, uid, str(error))
-            return
-        self._understood(record, meaning)
-
-    def _reject(self, pid: int, uid: int, why: str) -> None:
-        self.notify.rejected += 1
-        self.notify.last_rejection = f"{why} (from pid {pid}, uid {uid})"
-
-    def _understood(self, record: Record, meaning: sdnotify.Meaning) -> None:
-        if meaning.status is not None:
-            self._status[record.path] = meaning.status
-        elif meaning.ready and self._status.get(record.path) == sdnotify.RELOADING:
-            del self._status[record.path]
-        if meaning.failure is not None:
-            record.remains.message = meaning.failure
-        if meaning.ready and record.spec.ready.kind == "notify":
-            record.watch.became_ready()
-            self._feed(BecameReady(record.path, record.incarnation))
-        if meaning.stopping:
-            record.watch.end()
-        for event in meaning.events:
-            self._feed(event)

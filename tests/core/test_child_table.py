@@ -15,6 +15,7 @@ from supervisord_ng.core.events import (
     Extended,
     HeartbeatChanged,
     Ignored,
+    MainChanged,
     SelfStopping,
     Spawned,
     SpawnFailed,
@@ -32,6 +33,7 @@ WORDS: set[type[Happening]] = {
     HeartbeatChanged,
     Extended,
     SelfStopping,
+    MainChanged,
 }
 REFUSED: dict[Phase, set[type[Happening]]] = {
     Phase.DOWN: {*ANSWERS, Exited, Emptied, DeadlineReached},

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from supervisord_ng.core.ends import ended_as_wanted, reason_of
-from supervisord_ng.core.state import ChildState
+from supervisord_ng.core.state import ChildState, Phase
 from supervisord_ng.model.exits import (
     KILLED,
     NORMAL,
     SHUTDOWN,
+    UNKNOWN,
     ExitClass,
     ExitReason,
     ExitStatus,
@@ -77,6 +79,14 @@ def test_the_word_says_what_happened() -> None:
 def test_who_has_judged_already_is_believed() -> None:
     """A reason goes through as it is."""
     assert TERM_REASON == reason_of(child(asked=True), TERM_REASON)
+
+
+def test_an_end_that_nobody_saw() -> None:
+    """A crash, unless it was wanted: then as asked, or killed once it was killed."""
+    stopping = child(asked=True)
+    assert UNKNOWN == reason_of(child(), UNKNOWN)
+    assert SHUTDOWN == reason_of(replace(stopping, phase=Phase.STOPPING), UNKNOWN)
+    assert KILLED == reason_of(replace(stopping, phase=Phase.KILLING), UNKNOWN)
 
 
 ALL = ("permanent", "transient", "temporary")

@@ -8,7 +8,7 @@ import pytest
 
 from supervisord_ng.core import events
 from supervisord_ng.limits import SECOND
-from supervisord_ng.model.exits import ExitStatus
+from supervisord_ng.model.exits import UNKNOWN, ExitStatus
 from supervisord_ng.model.spec import Heartbeat, Ready
 from tests.core.node import BOOM, Node, supervisor, worker
 
@@ -231,6 +231,28 @@ def test_infinity_waits_for_ever() -> None:
     stopping(node)
     node.advance("24h")
     assert "stopping" == state(node)
+
+
+# --- another main process ------------------------------------------------------------------------
+def test_a_new_main_process_is_the_one_that_is_shown() -> None:
+    """Until the end of the incarnation; nothing else changes."""
+    node = booted()
+    before = node.row("root/a")
+    node.happens(events.MainChanged("root/a", 1, 4711))
+    after = node.row("root/a")
+    assert (4711, before.state, before.incarnation) == (after.pid, after.state, after.incarnation)
+    node.exits("root/a", BOOM)
+    assert 4711 != node.row("root/a").pid
+
+
+def test_an_end_that_nobody_saw_is_a_crash_unless_it_was_wanted() -> None:
+    """Who was reaped by somebody else: we know that it ended, not how."""
+    node = booted()
+    node.exits("root/a", UNKNOWN)
+    assert "report child_terminated root/a#1: unknown -> restart 1/5" in node.told()
+    node.obeys_with("root/a", UNKNOWN)
+    node.call("terminate_child", "root/a")
+    assert [] == [line for line in node.told() if line.startswith("report")]
 
 
 def test_words_that_come_too_late_say_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -25,6 +26,48 @@ ear.bind(sys.argv[1] + os.environ["SNG_NAME"] + str(os.getpid()))
 while (words := ear.recv(4096)) != b"exit":
     mouth.send(words)
 sys.exit(1)
+"""
+
+# Hands its work over to a child and ends; in a session of its own when told so.
+HANDING_OVER = """
+import os, socket, sys, time
+mouth = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+mouth.connect(os.environ["NOTIFY_SOCKET"])
+child = os.fork()
+if child == 0:
+    if "away" in sys.argv:
+        os.setsid()
+        mouth.send(b"STATUS=away")
+    while True:
+        time.sleep(1000)
+while "away" in sys.argv and os.getsid(child) != child:
+    time.sleep(0.005)
+mouth.send(f"MAINPID={child}\\nREADY=1".encode())
+"""
+
+# What speaks for it has forked twice, left the session, and is an orphan.
+FAR_AWAY = """
+import os, socket, time
+if os.fork() == 0:
+    os.setsid()
+    middle = os.getpid()
+    if os.fork() > 0:
+        os._exit(0)
+    while os.getppid() == middle:
+        time.sleep(0.005)
+    mouth = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    mouth.connect(os.environ["NOTIFY_SOCKET"])
+    mouth.send(b"READY=1\\nSTATUS=far away")
+while True:
+    time.sleep(1000)
+"""
+
+BRIEF = """
+import os, socket
+mouth = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+mouth.connect(os.environ["NOTIFY_SOCKET"])
+mouth.send(b"READY=1\\nERRNO=5")
+os._exit(1)
 """
 
 
@@ -164,6 +207,84 @@ def test_a_reload_is_shown_until_it_is_over(short_dir: Path) -> None:
         assert "running" == node.row("a")["state"]
         node.tell("a", "READY=1")
         eventually(lambda: node.row("a")["status_text"] is None, "it has reloaded")
+
+
+def test_last_words_are_heard(short_dir: Path) -> None:
+    """What a worker says before it ends is taken in before its end, however fast that comes."""
+    program = short_dir / "brief.py"
+    program.write_text(BRIEF)
+    tree = f"""
+[supervisor.root]
+intensity = 1000
+children = ["a"]
+[worker.a]
+command = ["{sys.executable}", "-S", "{program}"]
+ready = "notify"
+"""
+    with Node(short_dir, tree) as node:
+        eventually(lambda: len(node.wait_answering().crashes()) >= 20, "twenty short lives", 30)
+        assert {("exit:1", "input/output error (ERRNO=5)")} == {
+            (report["reason"], report["message"]) for report in node.crashes()
+        }
+        assert 0 == node.status()["rejected"]["notify"]
+
+
+def handing_over(directory: Path, *arguments: str) -> str:
+    """A tree with a worker that hands its work over."""
+    program = directory / "handing_over.py"
+    program.write_text(HANDING_OVER)
+    command = [sys.executable, str(program), *arguments]
+    return f'[worker.a]\ncommand = {command}\nready = "notify"\nready_timeout = "10s"\n'
+
+
+def wait_for_the_heir(node: Node) -> tuple[int, int]:
+    """Wait until who was started last is gone; return its pid and that of the main process."""
+    started = [event for event in node.events() if event["event"] == "started" and "pid" in event]
+    first: int = started[-1]["pid"]
+    eventually(lambda: not os.path.exists(f"/proc/{first}"), "the first is gone")
+    return first, node.row("a")["pid"]
+
+
+def test_a_main_process_hands_its_place_over(short_dir: Path) -> None:
+    """The end of the first is nobody's, the end of the second is the worker's; a stop asks that one."""
+    with Node(short_dir, handing_over(short_dir)) as node:
+        node.wait_up()
+        first, second = wait_for_the_heir(node)
+        assert ("running", True) == (node.row("a")["state"], first != second)
+        os.kill(second, signal.SIGKILL)
+        report = eventually(node.crashes, "a report")[0]
+        assert ("signal:SIGKILL", second) == (report["reason"], report["pid"])
+        eventually(lambda: node.row("a")["ready"], "it is back")
+        wait_for_the_heir(node)
+        node.ask("stop", paths=["a"])
+        assert "signal:SIGTERM" == node.row("a")["last_exit"]
+        assert 1 == len(node.crashes())
+
+
+def test_an_orphan_of_the_worker_speaks_for_it(short_dir: Path) -> None:
+    """Who forked twice and left the session is known by the token it was started with."""
+    program = short_dir / "far_away.py"
+    program.write_text(FAR_AWAY)
+    tree = f'[worker.a]\ncommand = ["{sys.executable}", "{program}"]\nready = "notify"\n'
+    with Node(short_dir, tree) as node:
+        node.wait_up()
+        assert "far away" == node.row("a")["status_text"]
+        assert 0 == node.status()["rejected"]["notify"]
+
+
+def test_a_stranger_cannot_be_made_the_main_process(short_dir: Path) -> None:
+    """Nobody outside of the worker's session: what is refused is counted, and says nothing else."""
+    with Node(short_dir, handing_over(short_dir, "away")) as node:
+        assert 70 == node.ends()
+        assert "start_failed:exit:0" in node.stderr.read_text()
+    with Parrots(short_dir, '[worker.b]\nready = "notify"\n') as parrots:
+        parrots.wait_answering()
+        for pid in (os.getpid(), 1, 2**22 - 1, 0):
+            parrots.tell("b", f"MAINPID={pid}", "READY=1")
+        eventually(lambda: parrots.status()["rejected"]["notify"] == 4, "all are counted")
+        assert "starting" == parrots.row("b")["state"]
+        parrots.tell("b", f"MAINPID={parrots.row('b')['pid']}", "READY=1")
+        parrots.becomes("b", "running")
 
 
 def test_what_is_wrong_is_counted_and_changes_nothing(short_dir: Path) -> None:

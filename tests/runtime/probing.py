@@ -24,7 +24,7 @@ def play(scene: Callable[[Prober], Awaitable[Told]]) -> Told:
     async def run() -> Told:
         loop = asyncio.get_running_loop()
 
-        def exited(pid: int, status: ExitStatus, _: Usage | None) -> None:
+        def exited(pid: int, status: ExitStatus | None, _: Usage | None) -> None:
             assert prober.exited(pid, status)
 
         def emptied(pid: int) -> None:

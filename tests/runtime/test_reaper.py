@@ -97,7 +97,7 @@ def test_the_next_may_be_started_from_the_callback() -> None:
     """A restart happens right inside of `on_exit`."""
 
     async def scene(world: World) -> None:
-        def restart(pid: int, status: ExitStatus, usage: Usage | None) -> None:
+        def restart(pid: int, status: ExitStatus | None, usage: Usage | None) -> None:
             world.on_exit(pid, status, usage)
             if len(world.started) < 20:
                 world.start("/bin/sh", "-c", "exit 1")

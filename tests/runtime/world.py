@@ -24,14 +24,14 @@ class World:
     """A reaper, the processes started under it, and what it told of them."""
 
     def __init__(self) -> None:
-        self.exits: dict[int, ExitStatus] = {}
+        self.exits: dict[int, ExitStatus | None] = {}
         self.usages: dict[int, Usage | None] = {}
         self.was_empty: dict[int, bool] = {}
         self.emptied: list[int] = []
         self.started: list[int] = []
         self.reaper = Reaper(asyncio.get_running_loop(), self.on_exit, self.emptied.append)
 
-    def on_exit(self, pid: int, status: ExitStatus, usage: Usage | None) -> None:
+    def on_exit(self, pid: int, status: ExitStatus | None, usage: Usage | None) -> None:
         """Keep what was told; an end that is told twice is an error."""
         assert pid not in self.exits
         self.exits[pid] = status
