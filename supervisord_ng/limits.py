@@ -57,7 +57,7 @@ CASCADE_MAX = (
 )
 RESTARTS_KEPT_MAX = 1_000  # times kept for `status` where the intensity is unlimited
 FORMER_BOOTS_KEPT = 8  # lives of a node below that are over; late frames of them say nothing
-REPORTS_UNACKED_MAX = 500  # reports on their way to the parent at a time: a credit window
+REPORTS_UNACKED_MAX = 2_000  # reports on their way to the parent at a time: a credit window
 REPORTS_RESEND_NS = 5 * SECOND  # without an acknowledgement for so long they are sent again
 GIVE_UPS_KEPT = 20  # reasons kept for the daemon's last words; the store has them all
 KILL_RESEND_NS = 5 * SECOND  # a worker survives SIGKILL only in state D: say so and signal again
@@ -170,6 +170,24 @@ REPORTS_WAITING_BYTES_MAX = (
 REPORT_CANDIDATES_MAX = 5  # ids listed when the beginning or end of one fits several reports
 EVENTS_KEPT = 10_000  # decisions kept in memory for `sng events`
 
+REPORTS_RECEIVED_BYTES_MAX = (
+    16 * MIB
+)  # reports of nodes below that wait for our disk; more are refused, and sent again by their nodes
+
+# --- between nodes -----------------------------------------------------------------------------------------
+LINK_PACKED_MAX = 512 * KIB  # crash reports in one frame, packed
+LINK_REPORTS_BYTES = (
+    256 * KIB
+)  # of reports in one frame before packing, unless a single one is larger
+LINK_REPORTS_WINDOW_BYTES = (
+    256 * KIB
+)  # of packed reports under way: heartbeats and answers wait no longer than these take
+LINK_ASK_MAX = 256 * KIB  # an operator's request to a node below
+LINK_PART_MAX = 64 * KIB  # a piece of the answer; a heartbeat may stand behind some of them
+LINK_PARTS_WINDOW = 8  # such pieces under way for one request
+LINK_ASKS_MAX = 64  # requests in progress on one link
+LINK_ASK_AGAIN_NS = 2 * SECOND  # a request whose answer does not go on is repeated
+
 # --- the daemon ---------------------------------------------------------------------------------------------
 CONSOLE_NAME_WIDTH_MAX = 24  # columns for names in `sng run`; a longer one pushes its own line
 STORE_CLOSE_TIMEOUT_S = 5.0  # how long the end of the daemon waits for the disk
@@ -221,3 +239,6 @@ assert HEARTBEAT_RECONNECT_MAX_MS * MS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
 )
 assert HEARTBEAT_INTERVAL_MAX_NS // MS < 2**31
 assert STORE_BATCH_MAX <= REPORTS_WAITING_MAX
+assert STORE_BATCH_MAX <= REPORTS_UNACKED_MAX
+assert LINK_REPORTS_BYTES <= LINK_PACKED_MAX
+assert LINK_PACKED_MAX <= REPORTS_RECEIVED_BYTES_MAX

@@ -6,9 +6,10 @@ next one says all there is to say.
 
 Every frame carries the sender's boot and a sequence number of that boot. A boot is one life of a
 daemon; its name is drawn by chance. A receiver takes a frame only from the boot it shook hands with
-and only when its number is higher than all before. Crash reports travel beside the frames: they are
+and only when its number is higher than all before. Crash reports (`Reports`) and operators' requests
+(`Ask`, `Part`, `Done`) travel beside those frames and carry numbers of their own: reports are
 numbered by the sender's store, acknowledged as far as the receiver has stored them, and told apart
-by their ids.
+by their ids; a request is repeated until its whole answer has come.
 """
 
 from __future__ import annotations
@@ -106,5 +107,60 @@ class Ack(msgspec.Struct, frozen=True, tag="ack"):
     stored: int
 
 
+class Reports(msgspec.Struct, frozen=True, tag="reports"):
+    """Child: crash reports of my store, those with numbers above `after` up to `upto`, in that order.
+
+    `packed` is what `wire.parcel` makes of them, at most LINK_PACKED_MAX bytes, `size` how long it is when
+    unpacked. Numbers may be missing: those reports are not kept any more.
+    """
+
+    boot: str
+    to: str
+    after: int
+    upto: int
+    size: int
+    packed: bytes
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Parent: an operator up here asks this of your node, or of the node at the end of `route` below it.
+
+    `id` grows within the parent's boot. `got` parts of the answer are here, so some more may be sent.
+    Repeated until the whole answer has come. `request` is a line of docs/control-protocol.md; `uid` and
+    `pid` are those of the operator, on the node that is called `asker`.
+    """
+
+    boot: str
+    to: str
+    id: int
+    got: int
+    route: tuple[str, ...]
+    asker: str
+    uid: int
+    pid: int
+    request: bytes
+
+
+class Part(msgspec.Struct, frozen=True, tag="part"):
+    """Child: part `number`, from 1, of the lines that answer request `id`; the last one says `end`."""
+
+    boot: str
+    to: str
+    id: int
+    number: int
+    body: bytes
+    end: bool
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """Parent: the whole answer to request `id` is here, or nobody waits for it any more."""
+
+    boot: str
+    to: str
+    id: int
+
+
 FromChild = Hello | ChildBeat | Goodbye
 FromParent = Welcome | ParentBeat | Goodbye | Ack
+BesideFromChild = Reports | Part
+BesideFromParent = Ask | Done
