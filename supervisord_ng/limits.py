@@ -61,6 +61,11 @@ REPORTS_UNACKED_MAX = 2_000  # reports on their way to the parent at a time: a c
 REPORTS_RESEND_NS = 5 * SECOND  # without an acknowledgement for so long they are sent again
 GIVE_UPS_KEPT = 20  # reasons kept for the daemon's last words; the store has them all
 KILL_RESEND_NS = 5 * SECOND  # a worker survives SIGKILL only in state D: say so and signal again
+PHI_INTERVALS_MAX = (
+    100  # intervals learnt from; Akka keeps 200 for a host, a worker costs memory too
+)
+PHI_DEVIATION_MIN = 0.1  # of the interval: as steady as a beat is taken to be; Akka's 100 ms of 1 s
+PHI_TIMEOUTS_MAX = 10  # a silence of so many timeouts is a hang whatever has been learnt
 DUMP_WAIT_NS = 500 * MS  # how long a hung worker is given to send its stacks before it is killed
 STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 

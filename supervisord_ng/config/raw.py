@@ -71,6 +71,7 @@ _RESTART = words(
 )
 _COUNT_MAX = 2**31 - 1
 _FACTOR_MAX = 1_000.0
+_THRESHOLD_MIN = 1.0  # below, every tenth beat would be taken for a hang
 _THRESHOLD_MAX = 1_000.0
 
 
@@ -94,9 +95,9 @@ class Heartbeat(Table, frozen=True):
     detector: Annotated[
         Literal["timeout", "phi"], words(("timeout", "phi")), "how silence is judged"
     ] = "timeout"
-    threshold: Annotated[float, number(0, _THRESHOLD_MAX), "suspicion that is a hang, for phi"] = (
-        limits.PHI_THRESHOLD_DEFAULT
-    )
+    threshold: Annotated[
+        float, number(_THRESHOLD_MIN, _THRESHOLD_MAX), "suspicion that is a hang, for phi"
+    ] = limits.PHI_THRESHOLD_DEFAULT
 
 
 class LinkHeartbeat(Table, frozen=True):

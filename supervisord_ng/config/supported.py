@@ -17,8 +17,6 @@ NOT_YET: tuple[tuple[str, object], ...] = (
     ("node.secret_key_file", EVERY),
     ("node.on_daemon_crash", EVERY),
     ("supervisor.strategy", "simple_one_for_one"),
-    ("worker.heartbeat.detector", "phi"),
-    ("worker.heartbeat.threshold", EVERY),
     ("worker.log.format", "json"),
     ("worker.log.timestamps", True),
 )

@@ -106,6 +106,7 @@ def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
             last_beat=None,
             beat_age=None,
             progress=None,
+            arrivals=None,
             beat_timeout=None,
             by_operator=False,
             counted=False,

@@ -1,23 +1,29 @@
 """Signs of life: until when a running worker has to give the next one.
 
 Judged on the daemon's monotonic clock, after what has arrived was taken in and its own lag taken off. Not
-judged before a worker is ready nor while it is being stopped.
+judged before a worker is ready nor while it is being stopped. `timeout` is a fixed silence; what `phi` makes of
+a silence is in `accrual`.
 """
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core.state import ChildState, Phase
+from supervisord_ng.core import accrual
+from supervisord_ng.core.state import Arrivals, ChildState, Phase
 from supervisord_ng.core.turn import Turn
-from supervisord_ng.model.spec import WorkerSpec
+from supervisord_ng.model.spec import Heartbeat, WorkerSpec
 
 
 def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
     """A sign of life. A counter that stands still is none: the loop may be stuck while a thread beats."""
-    moved = progress is None or progress != child.progress
-    child = replace(child, last_beat=turn.now, progress=progress)
-    if child.phase is Phase.RUNNING and moved:
+    if progress is not None and progress == child.progress:
+        turn.put_child(replace(child, last_beat=turn.now))
+        return
+    child = replace(
+        child, last_beat=turn.now, progress=progress, arrivals=_arrivals(child, turn.now)
+    )
+    if child.phase is Phase.RUNNING:
         child = replace(child, deadline=next_beat_by(child, turn.now))
     turn.put_child(child)
 
@@ -25,7 +31,10 @@ def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
 def lagged(turn: Turn, child: ChildState, lag_ns: int) -> None:
     """The daemon was late: a worker's silence of that time says nothing."""
     if child.phase is Phase.RUNNING and child.deadline is not None:
-        turn.put_child(replace(child, deadline=child.deadline + lag_ns))
+        arrivals = child.arrivals
+        if arrivals is not None:
+            arrivals = replace(arrivals, last=arrivals.last + lag_ns)
+        turn.put_child(replace(child, deadline=child.deadline + lag_ns, arrivals=arrivals))
 
 
 def first_beat_by(child: ChildState, now: int) -> int | None:
@@ -40,7 +49,33 @@ def first_beat_by(child: ChildState, now: int) -> int | None:
 
 def next_beat_by(child: ChildState, now: int) -> int | None:
     """Until when a child that gives a sign of life now has to give the next, None if it need not."""
-    timeout_ns = child.beat_timeout
-    if timeout_ns is None and isinstance(child.spec, WorkerSpec) and child.spec.heartbeat:
-        timeout_ns = child.spec.heartbeat.timeout_ns
-    return now + timeout_ns if timeout_ns else None
+    timeout_ns = _timeout_ns(child)
+    if not timeout_ns:
+        return None
+    heartbeat = _heartbeat(child)
+    if heartbeat is None or child.arrivals is None:
+        return now + timeout_ns
+    return now + accrual.patience_ns(child.arrivals, heartbeat, timeout_ns)
+
+
+def _arrivals(child: ChildState, now: int) -> Arrivals | None:
+    """What is known of its signs of life with the one that comes now; None for who is not judged by them."""
+    heartbeat = _heartbeat(child)
+    timeout_ns = _timeout_ns(child)
+    if heartbeat is None or heartbeat.detector != "phi" or not timeout_ns:
+        return None
+    if child.arrivals is None:
+        return accrual.first(heartbeat, now)
+    return accrual.another(child.arrivals, heartbeat, timeout_ns, now)
+
+
+def _heartbeat(child: ChildState) -> Heartbeat | None:
+    return child.spec.heartbeat if isinstance(child.spec, WorkerSpec) else None
+
+
+def _timeout_ns(child: ChildState) -> int | None:
+    """The timeout in force: the worker's own, else as specified; 0 or None: it is not judged."""
+    if child.beat_timeout is not None:
+        return child.beat_timeout
+    heartbeat = _heartbeat(child)
+    return None if heartbeat is None else heartbeat.timeout_ns

@@ -59,6 +59,13 @@ class Idle(StrEnum):
     FAILED = "failed"
 
 
+class Arrivals(msgspec.Struct, frozen=True):
+    """When signs of life came: the last one, and the intervals before it, the oldest first, in nanoseconds."""
+
+    last: int
+    intervals: tuple[int, ...]
+
+
 class ChildState(msgspec.Struct, frozen=True):
     """One child. Times are monotonic nanoseconds."""
 
@@ -76,6 +83,7 @@ class ChildState(msgspec.Struct, frozen=True):
     asked: bool = False  # its supervisor wants its end, so its end is no crash
     last_beat: int | None = None  # last sign of life of this incarnation
     progress: int | None = None
+    arrivals: Arrivals | None = None  # of signs of life, for who is judged by them
     beat_timeout: int | None = None  # set by this incarnation itself, 0: none; None: as specified
     idle: Idle = Idle.WAITING
     by_operator: bool = False  # stopped by an operator

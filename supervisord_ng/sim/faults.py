@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -175,7 +175,8 @@ class Forest:
 
     def _heartbeat(self) -> Heartbeat:
         interval = self._span(limits.SECOND)
-        return Heartbeat(interval_ns=interval, timeout_ns=4 * interval)
+        detector: Literal["timeout", "phi"] = "phi" if self._chance.random() < 0.3 else "timeout"
+        return Heartbeat(interval_ns=interval, timeout_ns=4 * interval, detector=detector)
 
     def _backoff(self) -> Backoff:
         initial = self._span(limits.SECOND)

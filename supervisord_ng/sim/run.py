@@ -205,7 +205,9 @@ class History:
             total += spec.ready_timeout_ns + limits.DUMP_WAIT_NS + KILL_NS + DELAY_NS
             total += REACTION_NS if isinstance(spec.shutdown, str) else spec.shutdown
             if spec.heartbeat is not None:
-                total += spec.heartbeat.timeout_ns + spec.ready_timeout_ns
+                phi = spec.heartbeat.detector == "phi"
+                longest = limits.PHI_TIMEOUTS_MAX if phi else 1
+                total += longest * spec.heartbeat.timeout_ns + spec.ready_timeout_ns
             if spec.backoff is not None:
                 total += round(spec.backoff.max_ns * (1 + spec.backoff.jitter))
         return LIFE_NS + count * total
