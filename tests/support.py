@@ -32,6 +32,11 @@ def eventually(look: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
         time.sleep(POLL_S)
 
 
+def rounds(usual: int) -> int:
+    """How often a test repeats what goes wrong only now and then; ``ROUNDS=100 make test`` asks for more."""
+    return int(os.environ.get("ROUNDS", usual))
+
+
 def is_alive(pid: int) -> bool:
     """Say whether a process with this id exists and is not a zombie."""
     try:

@@ -14,7 +14,7 @@ import pytest
 from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
 from tests.daemon.node import Node
 from tests.needs import require_ordinary_user, require_root
-from tests.support import eventually, is_alive
+from tests.support import eventually, is_alive, rounds
 
 pytestmark = pytest.mark.process
 
@@ -57,8 +57,7 @@ def family_of(pid: int) -> set[int]:
 
 
 @pytest.mark.usefixtures("_either_way")
-@pytest.mark.parametrize("rounds", [20, pytest.param(100, marks=pytest.mark.slow)])
-def test_nothing_of_a_worker_outlives_its_restart(short_dir: Path, rounds: int) -> None:
+def test_nothing_of_a_worker_outlives_its_restart(short_dir: Path) -> None:
     """Its leader obeys, its child is deaf, its daemon holds the port: the next one has the port."""
     tree = f"""
 [worker.w]
@@ -69,13 +68,14 @@ environment = {{ PYTHONDONTWRITEBYTECODE = "1" }}
 """
     with Node(short_dir, tree) as node:
         node.wait_up()
-        for _ in range(rounds):
+        restarts = rounds(usual=10)
+        for _ in range(restarts):
             family = family_of(node.pids()["w"])
             assert len(family) == 3
             (result,) = node.ask("restart", paths=["w"])["results"]
             assert result["ok"], result
             assert [pid for pid in family if is_alive(pid)] == []
-        assert node.row("w")["incarnation"] == rounds + 1
+        assert node.row("w")["incarnation"] == restarts + 1
         assert {report["reason"] for report in node.crashes()} <= {"killed", "signal:SIGKILL"}
         family = family_of(node.pids()["w"])
     assert [pid for pid in family if is_alive(pid)] == []
