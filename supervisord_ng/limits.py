@@ -181,6 +181,9 @@ REPORTS_RECEIVED_BYTES_MAX = (
 
 # --- between nodes -----------------------------------------------------------------------------------------
 LINK_PACKED_MAX = 512 * KIB  # crash reports in one frame, packed
+LINK_UNPACKED_MAX = (
+    8 * MIB
+)  # ... and unpacked: what 512 KiB can grow to is bounded by us, not by them
 LINK_REPORTS_BYTES = (
     256 * KIB
 )  # of reports in one frame before packing, unless a single one is larger

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -23,24 +22,17 @@ from supervisord_ng import limits
 from supervisord_ng.errors import StoreError
 from supervisord_ng.model.reports import CrashReport
 from supervisord_ng.reports import database
+from supervisord_ng.reports.file import StoreFile, Writing
+from supervisord_ng.reports.outbox import Position
+from supervisord_ng.reports.queue import Parcel, Queue, Row, Waiting, row_of
 from supervisord_ng.reports.reader import Reader
-from supervisord_ng.reports.stats import last_frame
-
-_INSERT_REPORT = """INSERT INTO report
-    (id, node, path, worker, reason, context, frame, ended, stored, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
-_INSERT_INCARNATION = """INSERT INTO incarnation (path, last) VALUES (?, ?)
-    ON CONFLICT (path) DO UPDATE SET last = max(last, excluded.last)"""
-_INSERT_COUNTER = """INSERT INTO counter (name, value) VALUES (?, ?)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
-_DELETE_EXPIRED = "DELETE FROM report WHERE stored < ?"
-_DELETE_OLDEST = "DELETE FROM report WHERE seq IN (SELECT seq FROM report ORDER BY seq LIMIT ?)"
 
 
 class Counts(NamedTuple):
     """Reports on disk, in memory, lost to a bound, and removed as `keep` and `max_count` say.
 
-    The last two grow over the life of the state_dir.
+    The last two grow over the life of the state_dir. With a node above, what `keep` or `max_count`
+    removes before it was sent is lost.
     """
 
     stored: int
@@ -49,19 +41,11 @@ class Counts(NamedTuple):
     expired: int
 
 
-class _Waiting(NamedTuple):
-    """A report on its way to the disk, already in the shape in which it goes there."""
-
-    report_id: str
-    columns: tuple[object, ...]
-    body: bytes
-    done: Callable[[str], None] | None
-
-
 class _Batch(NamedTuple):
     """What goes into one transaction."""
 
-    reports: list[_Waiting]
+    reports: list[Waiting]
+    parcels: list[Parcel]
     incarnations: dict[str, int]
     saved: list[Callable[[], None]]
 
@@ -75,6 +59,7 @@ class Store:
         keep_ns: int,
         max_count: int,
         on_problem: Callable[[str], None],
+        on_stored: Callable[[int], None] | None,
         clock: Callable[[], float],
     ) -> None:
         """Use `open` instead."""
@@ -82,18 +67,14 @@ class Store:
         self._keep_ns = keep_ns
         self._max_count = max_count
         self._on_problem = on_problem
+        self._on_stored = on_stored
         self._clock = clock
-        self._connection: sqlite3.Connection | None = (
-            None  # this and the next four: the writer's own
-        )
-        self._file: tuple[int, int] | None = None  # device and inode of what is open
+        self._file = StoreFile(path, on_problem)  # this and the next two: the writer's own
         self._was_open = False
-        self._counters_on_disk = (0, 0)
         self._missing: dict[str, int] = {}  # incarnations that the open file lacks: it is a new one
         self._change = threading.Condition()  # guards everything below
-        self._queue: deque[_Waiting] = deque()
-        self._in_flight: list[_Waiting] = []
-        self._waiting_bytes = 0
+        self._queue = Queue()
+        self._outbox = Position()
         self._incarnations: dict[str, int] = {}
         self._unsaved: dict[str, int] = {}
         self._on_saved: list[Callable[[], None]] = []
@@ -111,6 +92,7 @@ class Store:
         keep_ns: int,
         max_count: int,
         on_problem: Callable[[str], None],
+        on_stored: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Store:
         """Open or make the store and start its writer.
@@ -124,6 +106,8 @@ class Store:
             max_count: of more reports than this the oldest are removed.
             on_problem: told, in words for a person, what goes wrong and when it is over; called
                 in any thread.
+            on_stored: told, in the writer's thread, the highest number of a report on disk, for the node
+                above; None when there is none.
             clock: seconds since the epoch.
 
         Raises:
@@ -131,7 +115,7 @@ class Store:
                 program; or its incarnation numbers cannot be read, without which old ones would
                 be used again.
         """
-        store = cls(path, keep_ns, max_count, on_problem, clock)
+        store = cls(path, keep_ns, max_count, on_problem, on_stored, clock)
         store._open_first()
         store._thread.start()
         return store
@@ -140,8 +124,14 @@ class Store:
     def counts(self) -> Counts:
         """How many reports are where."""
         with self._change:
-            waiting = len(self._queue) + len(self._in_flight)
-            return Counts(self._stored, waiting, self._dropped, self._expired)
+            dropped = self._dropped + self._queue.dropped
+            return Counts(self._stored, len(self._queue), dropped, self._expired)
+
+    @property
+    def outbox(self) -> Position:
+        """How far the reports have come on their way to the node above."""
+        with self._change:
+            return self._outbox
 
     def append(self, report: CrashReport, done: Callable[[str], None] | None = None) -> None:
         """Store `report`, soon; return at once. One whose id is there already is not repeated.
@@ -150,24 +140,34 @@ class Store:
         `done` is called with the id, in the writer's thread, when the report survives the loss of
         power; never for one that was dropped. It must not raise.
         """
-        columns = (
-            report.node,
-            report.path,
-            report.worker,
-            report.reason,
-            report.context.value,
-            last_frame(report.traceback),
-            report.ended,
-            self._clock(),
-        )
-        waiting = _Waiting(report.id, columns, msgspec.json.encode(report), done)
         with self._change:
-            if self._closing or not self._make_room(len(waiting.body)):
+            if self._closing:
                 self._dropped += 1
                 return
-            self._queue.append(waiting)
-            self._waiting_bytes += len(waiting.body)
-            if len(self._queue) == 1:  # otherwise it has been told already
+            idle = not self._queue
+            self._queue.put(report, self._clock(), done)
+            if idle:  # otherwise it has been told already
+                self._change.notify()
+
+    def has_room(self, size: int) -> bool:
+        """Whether a parcel of so many bytes may come from a node below; if not, it has to come again."""
+        with self._change:
+            return not self._closing and self._queue.has_room(size)
+
+    def receive(self, parcel: Parcel) -> None:
+        """Store what a node below has sent, in its order, each report once; return at once.
+
+        `parcel.done` is called, in the writer's thread, when it is on disk; never, when we are closed before.
+        """
+        with self._change:
+            self._queue.put_parcel(parcel)
+            self._change.notify()
+
+    def acknowledged(self, upto: int) -> None:
+        """Remember that the node above has every report up to a number; return at once."""
+        with self._change:
+            if upto > self._outbox.acked:
+                self._outbox = self._outbox._replace(acked=upto)
                 self._change.notify()
 
     def save_incarnations(
@@ -214,33 +214,16 @@ class Store:
 
     def _open_first(self) -> None:
         try:
-            self._in_good_file(self._connect)
+            self._file.in_good_file(self._open_file)
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error) and database.is_out_of_reach(error):
                 raise StoreError(f"cannot open the store: {error}: {self._path}") from error
-            self._disconnect()  # it may be half open, and what it holds not known yet
+            self._file.disconnect()  # it may be half open, and what it holds not known yet
             self._on_problem(
                 f"cannot open the store yet, reports wait in memory: {error}: {self._path}"
             )
             if os.path.exists(self._path):
                 self._incarnations = Reader(self._path).incarnations()
-
-    def _make_room(self, size: int) -> bool:
-        """Drop the oldest in the queue until `size` more bytes may wait; say whether they may.
-
-        What is being written is out of reach; where that alone fills the bounds, the new one goes.
-        """
-        if size > limits.REPORTS_WAITING_BYTES_MAX:
-            return False  # for its sake nothing else should go
-        while self._is_full(size) and self._queue:
-            self._waiting_bytes -= len(self._queue.popleft().body)
-            self._dropped += 1
-        return not self._is_full(size)
-
-    def _is_full(self, size: int) -> bool:
-        count = len(self._queue) + len(self._in_flight)
-        too_many = count >= limits.REPORTS_WAITING_MAX
-        return too_many or self._waiting_bytes + size > limits.REPORTS_WAITING_BYTES_MAX
 
     # --- the writer's thread ---------------------------------------------------------------------
 
@@ -251,16 +234,16 @@ class Store:
             self._on_problem(f"cannot store reports any more, this is a bug: {error!r}")
             raise
         finally:
-            self._disconnect()
+            self._file.disconnect()
 
     def _write_until_closed(self) -> None:
         retry_s: float | None = None  # None while the disk takes what we give it
         while (batch := self._take(retry_s)) is not None:
             try:
-                self._in_good_file(partial(self._commit, batch))
+                self._file.in_good_file(partial(self._commit, batch))
             except (sqlite3.Error, StoreError, OSError) as error:
                 self._put_back(batch)
-                self._disconnect()
+                self._file.disconnect()
                 if retry_s is None:
                     self._on_problem(
                         f"cannot write reports, they wait in memory: {error}: {self._path}"
@@ -283,110 +266,87 @@ class Store:
                 self._change.wait_for(lambda: self._closing, retry_s)
             else:
                 self._change.wait_for(self._has_work, limits.STORE_PRUNE_INTERVAL_S)
-            if self._closing and not self._queue and not self._unsaved and not self._on_saved:
+            if self._closing and not self._has_unwritten():
                 return None
-            count = min(len(self._queue), limits.STORE_BATCH_MAX)
-            self._in_flight = [self._queue.popleft() for _ in range(count)]
-            batch = _Batch(self._in_flight, self._unsaved, self._on_saved)
+            reports, parcels = self._queue.take()
+            batch = _Batch(reports, parcels, self._unsaved, self._on_saved)
             self._unsaved, self._on_saved = {}, []
             return batch
 
     def _has_work(self) -> bool:
-        return bool(self._closing or self._queue or self._unsaved or self._on_saved)
+        return self._closing or self._has_unwritten()
+
+    def _has_unwritten(self) -> bool:
+        acked = self._outbox.acked > self._file.position.acked
+        return bool(self._queue or self._unsaved or self._on_saved or acked)
 
     def _put_back(self, batch: _Batch) -> None:
         with self._change:
-            self._queue.extendleft(reversed(batch.reports))
-            self._in_flight = []
+            self._queue.put_back()
             self._unsaved = batch.incarnations | self._unsaved  # the newer number wins
             self._on_saved = batch.saved + self._on_saved
 
     def _tell(self, batch: _Batch) -> None:
         for one in batch.reports:
-            if one.done is not None:
-                one.done(one.report_id)
-        for saved in batch.saved:
-            saved()
+            one.tell()
+        for told in (*batch.saved, *(parcel.done for parcel in batch.parcels)):
+            told()
+        if self._on_stored is not None and (batch.reports or batch.parcels):
+            self._on_stored(self._file.position.last)
 
-    def _in_good_file(self, act: Callable[[], None]) -> None:
-        """Do `act`; if it finds the file corrupt, move that aside and do it again in a new one."""
-        try:
-            act()
-        except sqlite3.DatabaseError as error:
-            if not database.is_corrupt(error):
-                raise
-            self._disconnect()
-            aside = database.move_aside(self._path)
-            self._on_problem(
-                f"the store was corrupt ({error}), it is now {aside}; a new one is begun"
-            )
-            act()
-
-    def _connect(self) -> None:
-        """Have the file at our path open, also when somebody took away the one that we had."""
-        if self._connection is not None:
-            if self._file == _identity(self._path):
-                return
-            self._on_problem(f"the store was moved or deleted, a new one is begun: {self._path}")
-            self._disconnect()
-        self._connection = connection = database.connect_writer(self._path)
-        self._file = _identity(self._path)
-        stored = connection.execute("SELECT count(*) FROM report").fetchone()[0]
-        incarnations = dict(connection.execute("SELECT path, last FROM incarnation"))
-        counters = dict(connection.execute("SELECT name, value FROM counter"))
-        self._counters_on_disk = (counters.get("dropped", 0), counters.get("expired", 0))
+    def _open_file(self) -> None:
+        """Have the file open. A new one lacks what the one before it knew; it is told with the next write."""
+        found = self._file.connect()
+        if found is None:
+            return
         with self._change:
-            self._stored = stored
+            self._stored = found.stored
             if not self._was_open:
-                self._dropped += self._counters_on_disk[0]
-                self._expired += self._counters_on_disk[1]
+                self._dropped += found.dropped
+                self._expired += found.expired
+            last = max(self._outbox.last, found.position.last)
+            acked = max(self._outbox.acked, found.position.acked)
+            self._outbox = Position(last, acked, found.position.unsent)
             known = self._incarnations
             self._missing = {
-                path: last for path, last in known.items() if last > incarnations.get(path, -1)
+                path: last
+                for path, last in known.items()
+                if last > found.incarnations.get(path, -1)
             }
-            self._incarnations = incarnations | self._missing
+            self._incarnations = found.incarnations | self._missing
         self._was_open = True
 
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
     def _commit(self, batch: _Batch) -> None:
-        """Write the batch, and remove what is too old or too much, in one transaction."""
-        self._connect()
-        connection = self._connection
-        assert connection is not None
-        rows = [(one.report_id, *one.columns, one.body) for one in batch.reports]
+        """Write the batch in one transaction."""
+        self._open_file()
+        rows = [one.row for one in batch.reports] + self._unpack(batch.parcels)
         with self._change:
-            stored, dropped, expired = self._stored, self._dropped, self._expired
-            keep_ns, max_count = self._keep_ns, self._max_count
-        connection.execute("BEGIN IMMEDIATE")
-        stored += connection.executemany(_INSERT_REPORT, rows).rowcount if rows else 0
-        connection.executemany(_INSERT_INCARNATION, (self._missing | batch.incarnations).items())
-        oldest = self._clock() - keep_ns / limits.SECOND
-        gone = connection.execute(_DELETE_EXPIRED, (oldest,)).rowcount
-        if stored - gone > max_count:
-            gone += connection.execute(_DELETE_OLDEST, (stored - gone - max_count,)).rowcount
-        counters = (dropped, expired + gone)
-        if counters != self._counters_on_disk:
-            connection.executemany(
-                _INSERT_COUNTER, zip(("dropped", "expired"), counters, strict=True)
+            wanted = Writing(
+                rows=rows,
+                incarnations=self._missing | batch.incarnations,
+                dropped=self._dropped + self._queue.dropped,
+                expired=self._expired,
+                position=self._outbox,
+                sends=self._on_stored is not None,
+                now=self._clock(),
+                keep_ns=self._keep_ns,
+                max_count=self._max_count,
             )
-        connection.execute("COMMIT")
-        self._counters_on_disk = counters
+        written = self._file.write(wanted)
         self._missing = {}
         with self._change:
-            self._stored = stored - gone
-            self._expired += gone
-            self._in_flight = []
-            self._waiting_bytes -= sum(len(one.body) for one in batch.reports)
+            self._stored = written.stored
+            self._dropped += written.lost
+            self._expired += written.expired
+            acked = max(self._outbox.acked, written.position.acked)
+            self._outbox = written.position._replace(acked=acked)
+            self._queue.written()
 
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of the file at `path`; None when there is none."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+    def _unpack(self, parcels: list[Parcel]) -> list[Row]:
+        """The rows of what has come from below. It is stamped with our clock, as `keep` counts by it."""
+        now = self._clock()
+        return [
+            row_of(report, now, msgspec.json.encode(report))
+            for parcel in parcels
+            for report in parcel.load()
+        ]
