@@ -66,6 +66,9 @@ PHI_INTERVALS_MAX = (
 )
 PHI_DEVIATION_MIN = 0.1  # of the interval: as steady as a beat is taken to be; Akka's 100 ms of 1 s
 PHI_TIMEOUTS_MAX = 10  # a silence of so many timeouts is a hang whatever has been learnt
+ADOPTION_GRACE_NS = (
+    2 * SECOND
+)  # an adopted worker has to find the new daemon before it can beat: the SDK tries once a second
 DUMP_WAIT_NS = 500 * MS  # how long a hung worker is given to send its stacks before it is killed
 STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 
@@ -245,6 +248,7 @@ assert 2 * (TRACEBACK_MAX + CRASH_MESSAGE_MAX + CRASH_TYPE_MAX) < HEARTBEAT_MESS
 assert HEARTBEAT_RECONNECT_MAX_MS * MS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
     "an adopted worker must not seem hung"
 )
+assert HEARTBEAT_RECONNECT_MAX_MS * MS < ADOPTION_GRACE_NS
 assert HEARTBEAT_INTERVAL_MAX_NS // MS < 2**31
 assert STORE_BATCH_MAX <= REPORTS_WAITING_MAX
 assert STORE_BATCH_MAX <= REPORTS_UNACKED_MAX

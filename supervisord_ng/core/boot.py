@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from supervisord_ng.core.effects import Note
 from supervisord_ng.core.state import (
     ChildState,
@@ -106,6 +108,9 @@ def start_tree(turn: Turn, order: StartTree) -> None:
             turn.remove_child(child.path)
     retired = turn.supervisor(order.path).retired
     children = _fresh_children(supervisor.spec, order.path, before, {}, retired)
+    stopped = turn.take_stopped(order.path)
+    for name in stopped & children.keys():
+        children[name] = replace(children[name], idle=Idle.STOPPED, by_operator=True)
     turn.set_children(order.path, children)
     for child in children.values():
         _ensure_supervisors(turn, child, retired)

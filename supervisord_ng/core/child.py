@@ -90,7 +90,7 @@ Happening = (
 def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
     """Start a new incarnation. Requires phase DOWN. Emits Spawn, or orders the subtree to boot."""
     assert child.phase is Phase.DOWN, (child.path, child.phase)
-    incarnation = child.incarnation + 1
+    incarnation = max(child.incarnation, child.used) + 1
     is_worker = isinstance(child.spec, WorkerSpec)
     turn.put_child(
         replace(
@@ -182,7 +182,7 @@ def happens(turn: Turn, child: ChildState, what: Happening) -> None:
 def _spawned(turn: Turn, child: ChildState, what: Spawned) -> None:
     spec = child.spec
     assert isinstance(spec, WorkerSpec)
-    child = replace(child, pid=what.pid, since=turn.now)
+    child = replace(child, pid=what.pid, birth=what.birth, since=turn.now)
     _note(turn, child, EventName.STARTED)
     if child.asked:
         _kill(turn, child)
@@ -247,7 +247,7 @@ def _main_ended(turn: Turn, child: ChildState, reason: ExitReason, *, empty: boo
 
 def _exited_stopping(turn: Turn, child: ChildState, what: Exited) -> None:
     """It obeyed. What it leaves behind is asked next, within the same `shutdown` time."""
-    reason = reason_of(child, what.how)
+    reason = child.cause or reason_of(child, what.how)
     if what.empty or not child.asked:
         _main_ended(turn, child, reason, empty=what.empty)
         return

@@ -21,6 +21,7 @@ class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
     path: str
     incarnation: int
     pid: int
+    birth: int = 0  # when the kernel started it: with the pid, which is given out again, it names the process
 
 
 class SpawnFailed(msgspec.Struct, frozen=True, tag="spawn_failed"):

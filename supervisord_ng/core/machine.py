@@ -1,4 +1,4 @@
-"""The only entrance to the core: `boot`, `step`, `next_deadline`.
+"""The only entrance to the core: `boot` or `resume`, then `step` and `next_deadline`.
 
 Rules of this file. `step` first expires every deadline that is not later than `now`, ordered by time and path,
 then takes the event; only signs of life and the daemon's own lag, which move deadlines, go first. An event
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from supervisord_ng.core import boot as fresh
 from supervisord_ng.core import child as life
 from supervisord_ng.core import liveness, remote, termination, uplink
+from supervisord_ng.core import resume as resumption
 from supervisord_ng.core import supervisor as process
 from supervisord_ng.core.effects import Effect, Reply
 from supervisord_ng.core.events import (
@@ -47,6 +48,7 @@ from supervisord_ng.core.events import (
     Tick,
     Unresponsive,
 )
+from supervisord_ng.core.memory import Memory
 from supervisord_ng.core.state import (
     ChildGone,
     ChildStarted,
@@ -90,6 +92,7 @@ def boot(
     now: int,
     incarnations: Mapping[str, int] | None = None,
     refuse: tuple[Refuse, ...] = (),
+    stopped: frozenset[str] = frozenset(),
     name: str = "",
     boot_id: str = "",
     parent: ParentSpec | None = None,
@@ -103,6 +106,7 @@ def boot(
         now: monotonic nanoseconds.
         incarnations: the last incarnation number ever used, by path, so that none is used twice.
         refuse: what the world has to say beforehand, see `events.Refuse`.
+        stopped: paths of those that an operator has stopped and that stay so.
         name: of this node.
         boot_id: a name for this life of the daemon that no other has.
         parent: the node above, None for a node of its own.
@@ -117,6 +121,7 @@ def boot(
         deadline=None,
         seed=seed,
         refusals=refuse,
+        stopped=stopped,
         name=name,
         boot=boot_id,
         uplink=None if parent is None else Uplink(parent, outbox=outbox or Outbox()),
@@ -127,6 +132,51 @@ def boot(
     uplink.begin(turn)
     if uplink.starts_alone(turn):
         turn.inbox.append(StartTree(root, used.get(root, 0) + 1, automatic=False))
+    return _finish(turn)
+
+
+def resume(
+    spec: SupervisorSpec,
+    memory: Memory,
+    *,
+    seed: int,
+    now: int,
+    incarnations: Mapping[str, int],
+    name: str = "",
+    boot_id: str = "",
+    parent: ParentSpec | None = None,
+    outbox: Outbox | None = None,
+) -> tuple[NodeState, tuple[Effect, ...]]:
+    """Go on with the tree of an earlier daemon; the world tells afterwards what it finds otherwise.
+
+    Args:
+        spec: the root supervisor, perhaps not what it was then.
+        memory: of that daemon, of this boot of the host; `Memory.is_of_a_life` holds.
+        seed: as of `boot`, like the others.
+        now: monotonic nanoseconds, not before any time in `memory`.
+        incarnations: the highest number that may have been used, by path.
+        name: of this node.
+        boot_id: a name for this life of the daemon.
+        parent: the node above.
+        outbox: how far this node's crash reports have come.
+    """
+    supervisors, new = resumption.supervisors_of(spec, memory, incarnations)
+    state = NodeState(
+        root=spec.name,
+        supervisors=supervisors,
+        deadline=None,
+        seed=seed,
+        name=name,
+        boot=boot_id,
+        life=memory.node.life,
+        ended=memory.node.ended,
+        chain=memory.node.chain,
+        uplink=None if parent is None else Uplink(parent, outbox=outbox or Outbox()),
+        downlinks=fresh.downlinks_of(supervisors),
+    )
+    turn = Turn(state, now)
+    uplink.begin_again(turn)
+    resumption.carry_on(turn, new)
     return _finish(turn)
 
 

@@ -181,6 +181,8 @@ def start_next(turn: Turn, path: str) -> bool:
 
 def _wanted(child: ChildState, plan: Plan) -> bool:
     """Whether a plan starts this child: `autostart = false` wants a person, or to have been running."""
+    if plan.purpose is Purpose.BOOT and child.by_operator:
+        return False  # a daemon before this one was told to stop it
     return plan.purpose is Purpose.CALL or is_autostarted(child) or child.idle is not Idle.STOPPED
 
 

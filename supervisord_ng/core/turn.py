@@ -138,6 +138,13 @@ class Turn:
                 return refusal
         return None
 
+    def take_stopped(self, path: str) -> set[str]:
+        """Use up what operators had stopped of this supervisor's children before the node booted."""
+        found = {stopped for stopped in self.node.stopped if names.parent(stopped) == path}
+        if found:
+            self.change(stopped=self.node.stopped - found)
+        return {names.leaf(stopped) for stopped in found}
+
     def note_give_up(self, why: str) -> None:
         """Remember why a supervisor gave up, for the last words of the daemon; only so many are kept."""
         self.change(chain=(*self.node.chain, why)[-GIVE_UPS_KEPT:])

@@ -38,6 +38,14 @@ def begin(turn: Turn) -> None:
         _say_hello(turn)
 
 
+def begin_again(turn: Turn) -> None:
+    """A new daemon goes on with the tree of an earlier one: the parent's silence counts from now."""
+    begin(turn)
+    uplink = turn.node.uplink
+    if uplink is not None:
+        _change(turn, partition_at=turn.now + uplink.spec.partition_timeout_ns)
+
+
 def starts_alone(turn: Turn) -> bool:
     """Whether the tree starts at boot without a word of the parent."""
     uplink = turn.node.uplink

@@ -299,7 +299,9 @@ LIVES = {
         first="model",
     ),
     "an incarnation is used twice": _one(
-        "child", "incarnation = child.incarnation + 1", "incarnation = max(1, child.incarnation)"
+        "child",
+        "incarnation = max(child.incarnation, child.used) + 1",
+        "incarnation = max(1, child.incarnation)",
     ),
     "a child that is added again starts from incarnation 1": _one(
         "boot",

@@ -16,9 +16,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from supervisord_ng.config.units import parse_duration
-from supervisord_ng.core import effects, events, invariants
-from supervisord_ng.core.machine import boot, next_deadline, step
+from supervisord_ng.core import effects, events, invariants, memory
+from supervisord_ng.core.machine import boot, next_deadline, resume, step
 from supervisord_ng.core.view import rows
 from supervisord_ng.limits import SECOND
 from supervisord_ng.model import names
@@ -57,6 +59,7 @@ class Node:
         *,
         fails: dict[str, list[ExitReason | None]] | None = None,
         incarnations: dict[str, int] | None = None,
+        stopped: frozenset[str] = frozenset(),
         slow: tuple[str, ...] = (),
         beating: bool = False,
         seed: int = 0,
@@ -67,6 +70,7 @@ class Node:
             root: the tree.
             fails: as the verb, before anything starts.
             incarnations: what `boot` is told was used already.
+            stopped: likewise, of what operators had stopped.
             slow: workers as of `slow_to_spawn`.
             beating: every worker with a heartbeat beats in time, until it `hangs`.
             seed: of the back-off jitter.
@@ -96,8 +100,14 @@ class Node:
                 refuse += [events.Refuse(path, reason) for reason in reasons]
             else:
                 self.fails(path, *reasons)
+        self._root = root
         self.state, asked = boot(
-            root, seed=seed, now=self.now, incarnations=incarnations, refuse=tuple(refuse)
+            root,
+            seed=seed,
+            now=self.now,
+            incarnations=incarnations,
+            refuse=tuple(refuse),
+            stopped=stopped,
         )
         self._do(asked)
         self._answer()
@@ -243,6 +253,19 @@ class Node:
         assert counts is not None
         return counts
 
+    def restart_daemon(
+        self, root: SupervisorSpec | None = None, used: dict[str, int] | None = None
+    ) -> None:
+        """The daemon is killed; another one goes on, with the tree of `root` if that has changed.
+
+        `used` are numbers of which the journal does not know that they were not used.
+        """
+        self._root = root or self._root
+        kept = msgspec.json.decode(msgspec.json.encode(memory.of(self.state)), type=memory.Memory)
+        self.state, asked = resume(self._root, kept, seed=0, now=self.now, incarnations=used or {})
+        self._do(asked)
+        self._answer()
+
     # --- time -------------------------------------------------------------------------------------
     def advance(self, duration: str | int) -> None:
         """Let time pass; text with a unit, or nanoseconds."""
@@ -321,7 +344,7 @@ class Node:
                     self._answers.append(events.Dumped(path, incarnation))
                 case effects.Report():
                     self.reports.append(effect)
-                case effects.Reply():
+                case effects.Reply() if effect.request != memory.NOBODY:
                     assert effect.request not in self.replies, "answered twice"
                     self.replies[effect.request] = effect
                 case effects.Halt():
