@@ -95,6 +95,11 @@ SCRIPT_LINE_MAX = 256  # of a script's first line, execve(2) reads no more
 PID_FILE_MAX = 32  # bytes of a lock file worth reading: one number
 SOCKET_PATH_MAX = 107  # sockaddr_un.sun_path, unix(7)
 PIPE_BYTES = 1 * MIB  # fcntl(2) F_SETPIPE_SZ: the most an ordinary user may ask for
+KEEPER_S = (
+    3600  # workers' output waits so long for the next daemon; an hour is a person's reaction time
+)
+KEEPER_RETRY_NS = 1 * SECOND  # before a keeper that was killed is started again
+KEEPER_FDS_MAX = 253  # descriptors in one message; the kernel's SCM_MAX_FD, unix(7)
 LOG_READ_BYTES = 256 * KIB  # one read from a worker's pipe
 LOG_TURN_BYTES = (
     1 * MIB

@@ -39,6 +39,7 @@ from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logs import Capture, open_output
 from supervisord_ng.runtime.notifications import Notifications
 from supervisord_ng.runtime.notify import worker_of
+from supervisord_ng.runtime.outlets import Outlets
 from supervisord_ng.runtime.probes import Prober, Subject
 from supervisord_ng.runtime.readiness import Watch
 from supervisord_ng.runtime.reaper import Reaper
@@ -82,6 +83,7 @@ class Workers:
         self._leaving: dict[
             str, Remains
         ] = {}  # by token: gone, but its last words may be on their way
+        self.outlets = Outlets(loop, node.runtime_dir, on_problem)
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
         self.reaper = Reaper(loop, self._exited, self._emptied, self._last_notifications)
@@ -195,12 +197,14 @@ class Workers:
             record.watch.end()
             record.capture.close()
             record.capture.log.close()
+            self.outlets.forget(record.name)
             self._isolation.forget(record.name)
 
     def close(self) -> None:
         """Close everything. Workers that run are left alone."""
         for path in tuple(self._records):
             self.forget(path)
+        self.outlets.close()
         self._prober.close()
         self._isolation.close()
         self.reaper.close()
@@ -214,7 +218,8 @@ class Workers:
             name = names.leaf(effect.path)
             tap = self._tap
             lines = None if tap is None else lambda lines: tap(name, lines)
-            capture = Capture(self._loop, LogFile(effect.spec.log), lines)
+            log = LogFile(effect.spec.log)
+            capture = Capture(self._loop, log, self.outlets, name, lines)
             record = self._records[effect.path] = Record(effect.path, capture)
         else:
             self._unregister(record)
@@ -283,13 +288,16 @@ class Workers:
         if self._prober.exited(pid, status):
             return
         record = self._by_pid[pid]
-        record.capture.drain_now()
+        empty = self.reaper.group_is_empty(pid)
+        if empty:
+            record.capture.finish()
+        else:
+            record.capture.drain_now()
         record.watch.end()
         self.heartbeats.drain()  # its last words were sent before it died
         record.remains.ended = clock.wall_s()
         record.remains.usage = usage
         record.remains.core_dumped = status is not None and status.core_dumped
-        empty = self.reaper.group_is_empty(pid)
         if empty:
             del self._by_pid[pid]
         self._feed(Exited(record.path, record.incarnation, status or UNKNOWN, empty=empty))
@@ -298,7 +306,7 @@ class Workers:
         if self._prober.emptied(pid):
             return
         record = self._by_pid.pop(pid)
-        record.capture.drain_now()
+        record.capture.finish()
         self._feed(Emptied(record.path, record.incarnation))
 
     def _belongs(self, path: str, pid: int) -> bool:

@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from supervisord_ng.control.client import Client
 from supervisord_ng.errors import NoDaemonError
+from supervisord_ng.model import paths
+from supervisord_ng.runtime import keeper
 from tests.support import eventually, is_alive
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -49,6 +51,9 @@ class Node:
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGTERM)  # the second one kills what is left
                 process.wait(END_TIMEOUT_S)
+        # A daemon that was killed has left the keeper of its workers' output behind, for the next one.
+        output = str(self.runtime_dir / paths.OUTPUT_DIRECTORY)
+        assert keeper.end_previous(output, keeper.previous(output))
 
     def start(self) -> None:
         """Start the daemon; returns at once."""

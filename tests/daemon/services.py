@@ -155,5 +155,5 @@ def _is_python_for_all() -> bool:
 
 
 def processes_of(node: Node) -> list[psutil.Process]:
-    """Every process below the daemon, which inherits what its workers orphan."""
+    """Every process below the daemon: what its workers orphan too, and the keeper of their output."""
     return psutil.Process(node.pid).children(recursive=True)

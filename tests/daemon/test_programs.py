@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.daemon.node import Node
@@ -140,7 +141,7 @@ def test_a_stopped_nginx_is_found_by_a_page(short_dir: Path) -> None:
     port, behind = free_ports(2)
     with Node(short_dir, nginx(short_dir, port, behind)) as node:
         main = node.wait_up(WAIT_S).pids()["nginx"]
-        (serving,) = [process for process in processes_of(node) if process.pid != main]
+        (serving,) = psutil.Process(main).children()
         serving.send_signal(signal.SIGSTOP)
         report = eventually(node.crashes, "a report", WAIT_S)[0]
         assert "liveness" == report["reason"]

@@ -160,7 +160,7 @@ ready_timeout = "1h"
 """
     with Node(short_dir, tree) as node:
         node.wait_answering()
-        eventually(lambda: len(processes_of(node)) == 5, "both checks are under way")
+        eventually(lambda: len(processes_of(node)) == 6, "both checks are under way")
         there = processes_of(node)
         node.signal(signal.SIGTERM)
         assert 0 == node.ends()

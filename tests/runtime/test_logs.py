@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -19,6 +19,7 @@ from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.spec import LaunchSpec, LogSpec
 from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logs import Capture, Output, open_output
+from supervisord_ng.runtime.outlets import Outlets
 from tests.support import POLL_S
 
 pytestmark = pytest.mark.process
@@ -33,7 +34,10 @@ class Bench:
         self.path = folder / "w.log"
         self.lines: list[bytes] = []
         self.log = LogFile(LogSpec(file=str(self.path), max_bytes=max_bytes, backups=backups))
-        self.capture = Capture(asyncio.get_running_loop(), self.log, self.lines.extend)
+        loop = asyncio.get_running_loop()
+        self._runtime_dir = tempfile.mkdtemp(prefix="sng-", dir="/tmp")
+        self.outlets = Outlets(loop, self._runtime_dir, pytest.fail)
+        self.capture = Capture(loop, self.log, self.outlets, "w", self.lines.extend)
 
     def start(self, code: str, launch: LaunchSpec | None = None) -> subprocess.Popen[bytes]:
         """Start Python code as a worker would be started; the caller waits for it."""
@@ -48,6 +52,8 @@ class Bench:
         """Close what the bench opened."""
         self.capture.close()
         self.log.close()
+        self.outlets.close()
+        os.rmdir(self._runtime_dir)
 
 
 def launch_of(stdout: str = "log", stderr: str = "log") -> LaunchSpec:
@@ -90,8 +96,8 @@ def test_the_last_words_are_there_after_drain_now(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_the_tail_of_one_pipe_needs_no_turn_of_the_loop(tmp_path: Path) -> None:
-    """What fits into the pipe is in the file by `drain_now` alone."""
+def test_the_tail_of_one_fifo_needs_no_turn_of_the_loop(tmp_path: Path) -> None:
+    """What fits into the FIFO is in the file by `drain_now` alone."""
 
     async def scene() -> None:
         bench = Bench(tmp_path)
@@ -127,7 +133,7 @@ def test_ten_megabytes_through_three_files(tmp_path: Path) -> None:
 
 
 def test_both_streams_keep_their_order(tmp_path: Path) -> None:
-    """stdout and stderr that go to one log share a pipe, so the file has them as they were written."""
+    """stdout and stderr that go to one log share a FIFO, so the file has them as they were written."""
     code = "import os\nfor n in range(500): os.write(1, b'o%d\\n' % n); os.write(2, b'e%d\\n' % n)"
 
     async def scene() -> None:
@@ -141,8 +147,8 @@ def test_both_streams_keep_their_order(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_a_descendant_with_the_pipe_holds_nothing_up(tmp_path: Path) -> None:
-    """A grandchild that keeps the pipe open delays neither `drain_now` nor the next incarnation."""
+def test_a_descendant_with_the_fifo_holds_nothing_up(tmp_path: Path) -> None:
+    """A grandchild that keeps the FIFO open delays neither `drain_now` nor the next incarnation."""
     code = (
         "import os, sys, time\n"
         "print('worker', flush=True)\n"
@@ -176,7 +182,7 @@ def test_a_descendant_with_the_pipe_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def test_drain_now_takes_what_was_there_and_no_more(tmp_path: Path) -> None:
-    """Somebody who refills the pipe while it is drained can not keep the daemon in it."""
+    """Somebody who refills the FIFO while it is drained can not keep the daemon in it."""
 
     async def scene() -> None:
         bench = Bench(tmp_path)
@@ -186,8 +192,8 @@ def test_drain_now_takes_what_was_there_and_no_more(tmp_path: Path) -> None:
             for end in ends:
                 os.write(end, b"again\n")
 
-        capture = Capture(asyncio.get_running_loop(), bench.log, refill)
-        ends.append(capture.open_pipe())
+        capture = Capture(asyncio.get_running_loop(), bench.log, bench.outlets, "x", refill)
+        ends.append(capture.open_end(None))
         os.write(ends[0], b"first\n")
         capture.drain_now()
         assert b"first\n" == bench.path.read_bytes()
@@ -204,7 +210,7 @@ def test_an_unfinished_line_reaches_the_tap_at_the_end(tmp_path: Path) -> None:
     async def scene() -> None:
         bench = Bench(tmp_path)
         bench.start("print('whole'); print('no end', end='')").wait()
-        await until(lambda: len(bench.lines) == 2, "the end of the pipe")
+        bench.capture.finish()
         assert [b"whole", b"no end"] == bench.lines
         assert b"whole\nno end" == bench.path.read_bytes()
         bench.close()
@@ -212,22 +218,8 @@ def test_an_unfinished_line_reaches_the_tap_at_the_end(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_the_end_of_the_pipe_leaves_no_reader(tmp_path: Path) -> None:
-    """When everybody has closed the pipe, the capture costs no descriptor and no wake-up."""
-
-    async def scene() -> None:
-        before = set(os.listdir("/proc/self/fd"))
-        bench = Bench(tmp_path)
-        os.close(bench.capture.open_pipe())
-        await until(lambda: set(os.listdir("/proc/self/fd")) == before, "the pipe to be closed")
-        bench.capture.drain_now()
-        bench.close()
-
-    run(scene())
-
-
 def test_a_flood_takes_turns(tmp_path: Path) -> None:
-    """A worker that never stops writing leaves the loop its turns, and gets a larger pipe."""
+    """A worker that never stops writing leaves the loop its turns."""
 
     async def scene() -> None:
         bench = Bench(tmp_path, max_bytes=limits.MIB, backups=1)
@@ -236,10 +228,6 @@ def test_a_flood_takes_turns(tmp_path: Path) -> None:
         )
         try:
             await until(lambda: bench.log.mark() > 4 * limits.MIB, "some output")
-            read_fd = bench.capture._read_fd
-            await until(
-                lambda: fcntl.fcntl(read_fd, fcntl.F_GETPIPE_SZ) > 64 * limits.KIB, "a larger pipe"
-            )
         finally:
             process.kill()
             process.wait()
@@ -287,18 +275,19 @@ def test_inherit_is_the_daemons_own(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_can_not_be_opened(tmp_path: Path, name: str, why: str, words: str) -> None:
-    """The failure names stream and path; the pipe that was opened before is closed again."""
+    """The failure names stream and path; what was opened before is closed again."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     path = str(tmp_path / name)
 
     async def scene() -> None:
         bench = Bench(tmp_path)
+        os.close(bench.capture.open_end(None))  # the FIFO stays open from the first time on
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(SpawnError) as caught:
             open_output(launch_of(stderr=path), bench.capture)
         assert (why, words + path) == (caught.value.why, caught.value.message)
-        await until(lambda: set(os.listdir("/proc/self/fd")) == before, "the pipe to be closed")
+        assert before == set(os.listdir("/proc/self/fd"))
         bench.close()
 
     run(scene())

@@ -21,6 +21,7 @@ from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.spec import LaunchSpec, Liveness, LogSpec, Ready, WorkerSpec
 from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logs import Capture
+from supervisord_ng.runtime.outlets import Outlets
 from supervisord_ng.runtime.probes import Prober
 from supervisord_ng.runtime.readiness import Watch
 from tests.runtime.probing import SUBJECT, play
@@ -40,8 +41,9 @@ class Scene:
         loop = asyncio.get_running_loop()
         self.watch = Watch(loop, prober, self.found.append, spec, self.remains)
         self.log = LogFile(LogSpec(file=str(directory / "a.log")))
-        self.capture = Capture(loop, self.log)
-        self.output = self.capture.open_pipe()
+        self.outlets = Outlets(loop, str(directory), pytest.fail)
+        self.capture = Capture(loop, self.log, self.outlets, "a")
+        self.output = self.capture.open_end(None)
         self.watch.begin(SUBJECT, self.capture)
 
     def close(self) -> None:
@@ -51,6 +53,7 @@ class Scene:
         self.watch.end()
         self.capture.close()
         self.log.close()
+        self.outlets.close()
 
 
 @asynccontextmanager

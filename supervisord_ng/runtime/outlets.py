@@ -1,0 +1,203 @@
+"""The FIFOs through which workers write: one for each worker and stream, the same for all of its lives.
+
+A pipe would end with the daemon: the next write of a worker would kill it (SIGPIPE), and what it had written
+would be lost. A FIFO can be opened again by the next daemon. The worker has its end open for reading as well,
+so that its writes neither fail nor, up to the size of the FIFO, wait while nobody reads (fifo(7)); therefore it
+has no end of file, and who reads it must be told when the worker is gone.
+
+The FIFOs lie in a directory that only we may enter. A worker's user owns its FIFO, so that the worker can open
+/dev/stdout or /proc/self/fd/1 again, which needs no way through the directory (proc(5)).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import stat
+import struct
+import termios
+from collections.abc import Callable, Collection
+
+from supervisord_ng import limits
+from supervisord_ng.errors import SupervisordNGError
+from supervisord_ng.model import paths
+from supervisord_ng.runtime import keeper
+from supervisord_ng.runtime.keeper import Keeper
+
+OUT, ERR = "out", "err"
+"""The streams. What is logged without a word about its stream all goes through `OUT`."""
+
+_DIRECTORY_MODE = 0o700
+_FIFO_MODE = 0o600
+_SOFT_LIMIT = "/proc/sys/fs/pipe-user-pages-soft"
+
+
+class Outlet:
+    """One FIFO, open."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd  # to read from, without waiting
+        self._owner = os.fstat(fd).st_uid
+        self._capacity = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+
+    @property
+    def capacity(self) -> int:
+        """How many bytes it holds."""
+        return self._capacity
+
+    def open_end(self, user: int | None) -> int:
+        """Open the end that a worker writes to; the caller closes it when the worker has it.
+
+        Args:
+            user: that the worker runs as, None for ours.
+
+        Raises:
+            OSError: we are out of descriptors.
+        """
+        owner = os.geteuid() if user is None else user
+        if owner != self._owner:
+            os.fchown(self.fd, owner, -1)
+            self._owner = owner
+        # Through our own descriptor: whoever cleans up directories may have removed the name.
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDWR | os.O_NOCTTY)
+
+    def waiting(self) -> int:
+        """How many bytes are in it."""
+        answer = fcntl.ioctl(self.fd, termios.FIONREAD, struct.pack("i", 0))
+        (count,) = struct.unpack("i", answer)
+        return int(count)
+
+    def enlarge(self) -> None:
+        """Make it as large as an ordinary user may, if the user's sum (pipe-user-pages-soft) allows it."""
+        with contextlib.suppress(OSError):
+            self._capacity = fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, limits.PIPE_BYTES)
+
+    def close(self) -> None:
+        """Close it; the worker, and the keeper, may have it open."""
+        os.close(self.fd)
+
+
+class Outlets:
+    """All FIFOs of a node. Those that an earlier daemon has left are open from the beginning.
+
+    Args:
+        loop: of the daemon.
+        runtime_dir: of the node, whose lock is held.
+        on_problem: told, in words, what could not be done.
+
+    Raises:
+        SupervisordNGError: the directory can not be used, or what is in it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        runtime_dir: str,
+        on_problem: Callable[[str], None],
+    ) -> None:
+        self._directory = os.path.join(runtime_dir, paths.OUTPUT_DIRECTORY)
+        self._open: dict[str, Outlet] = {}  # by file name
+        self._room = _room()
+        self._keeper = Keeper(loop, self._directory, self._fds, on_problem)
+        before = keeper.previous(self._directory)
+        try:
+            os.makedirs(self._directory, _DIRECTORY_MODE, exist_ok=True)
+            for file in sorted(os.listdir(self._directory)):
+                if file.endswith((f".{OUT}", f".{ERR}")):
+                    self._add(file)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            text = f"cannot use output directory {self._directory}: {why}"
+            raise SupervisordNGError(text) from error
+        if not keeper.end_previous(self._directory, before):
+            on_problem(f"cannot end process {before}, which kept the output of an earlier daemon")
+
+    def open(self, name: str, stream: str = OUT) -> Outlet:
+        """The FIFO of one stream of the worker `name`; with what an earlier daemon left in it.
+
+        Raises:
+            OSError: it can not be made or opened.
+        """
+        file = f"{name}.{stream}"
+        return self._open.get(file) or self._add(file)
+
+    def forget(self, name: str) -> None:
+        """The worker is gone from the tree, and its output is read: remove its FIFOs."""
+        for stream in (OUT, ERR):
+            outlet = self._open.pop(f"{name}.{stream}", None)
+            if outlet is not None:
+                _remove(outlet)
+
+    def forget_others(self, names: Collection[str]) -> dict[str, int]:
+        """Remove the FIFOs that an earlier daemon has left of workers that are no longer there.
+
+        Returns:
+            How many unread bytes went with them, by name, where there were any.
+        """
+        lost: dict[str, int] = {}
+        for file, outlet in tuple(self._open.items()):
+            name = file.rpartition(".")[0]
+            if name not in names:
+                lost[name] = lost.get(name, 0) + outlet.waiting()
+                self.forget(name)
+        return {name: count for name, count in lost.items() if count}
+
+    def close(self) -> None:
+        """An orderly end: nobody writes any more. Removes everything and ends the keeper."""
+        for outlet in self._open.values():
+            _remove(outlet)
+        self._open.clear()
+        self._keeper.close()
+        with contextlib.suppress(OSError):  # somebody has put something of his own there
+            os.rmdir(self._directory)
+
+    def _fds(self) -> list[int]:
+        return [outlet.fd for outlet in self._open.values()]
+
+    def _add(self, file: str) -> Outlet:
+        """Open the FIFO of this name, and make it where there is none."""
+        path = os.path.join(self._directory, file)
+        outlet = Outlet(path, _open_fifo(path))
+        if self._room is None or self._room >= limits.PIPE_BYTES:
+            outlet.enlarge()
+            if self._room is not None:
+                self._room -= limits.PIPE_BYTES
+        self._open[file] = outlet
+        self._keeper.keep(outlet.fd)
+        return outlet
+
+
+def _open_fifo(path: str) -> int:
+    """For writing as well: with nobody else there it would be at its end, again and again, to epoll(7)."""
+    try:
+        os.mkfifo(path, _FIFO_MODE)
+    except FileExistsError:
+        if not stat.S_ISFIFO(os.lstat(path).st_mode):
+            os.unlink(path)
+            os.mkfifo(path, _FIFO_MODE)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _remove(outlet: Outlet) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(outlet.path)
+    outlet.close()
+
+
+def _room() -> int | None:
+    """How many bytes of larger FIFOs we may take; None: as many as we like.
+
+    The kernel allows an ordinary user a sum (pipe(7)) and gives whoever exceeds it pipes of two pages, also
+    in programs that are none of ours. Half of it is for others.
+    """
+    if os.geteuid() == 0:
+        return None
+    try:
+        with open(_SOFT_LIMIT, encoding="ascii") as file:
+            pages = int(file.read())
+    except (OSError, ValueError):
+        return 0
+    return None if pages == 0 else pages * os.sysconf("SC_PAGE_SIZE") // 2

@@ -1,0 +1,245 @@
+"""`runtime.outlets` and `runtime.keeper`: what a worker writes waits for whoever reads next, and no longer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervisord_ng import limits
+from supervisord_ng.errors import SupervisordNGError
+from supervisord_ng.runtime import keeper
+from supervisord_ng.runtime.outlets import ERR, OUT, Outlet, Outlets
+from tests import needs
+from tests.support import eventually, is_alive
+
+pytestmark = pytest.mark.process
+
+NOBODY = 65534
+
+# A daemon that starts one worker, or none, and is then killed with it or without it.
+DAEMON = """
+import asyncio, os, signal, subprocess, sys
+from supervisord_ng.runtime.outlets import Outlets
+async def main():
+    outlets = Outlets(asyncio.get_running_loop(), sys.argv[1], print)
+    end = outlets.open("w").open_end(None)
+    subprocess.run([sys.executable, "-c", sys.argv[2]], stdout=end)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def outlets_in(directory: Path) -> Iterator[Outlets]:
+    """The outlets of a daemon that ends in order; must be used inside of a loop."""
+    problems: list[str] = []
+    outlets = Outlets(asyncio.get_running_loop(), str(directory), problems.append)
+    try:
+        yield outlets
+    finally:
+        outlets.close()
+    assert not problems
+
+
+def keeper_of(directory: Path) -> int:
+    """The pid of the keeper, which must be there."""
+    pid = keeper.previous(str(directory / "output"))
+    assert pid is not None
+    return pid
+
+
+def content(outlet: Outlet) -> bytes:
+    """What is in a FIFO."""
+    return os.read(outlet.fd, limits.PIPE_BYTES) if outlet.waiting() else b""
+
+
+def test_a_write_with_no_reader_neither_fails_nor_waits(short_dir: Path) -> None:
+    """A worker whose daemon is dead writes as if nothing were, as far as the FIFO reaches."""
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            outlet = outlets.open("w")
+            end = outlet.open_end(None)
+            reader = os.dup(outlet.fd)
+            outlet.close()  # as the daemon's death does
+            os.write(end, b"x" * outlet.capacity)
+            os.close(end)
+            outlet.fd = reader
+            assert outlet.capacity == outlet.waiting()
+
+    asyncio.run(scene())
+
+
+def test_the_first_fifos_are_large(short_dir: Path) -> None:
+    """1 MiB may wait for the next daemon, unless an ordinary user has too many of them."""
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            assert limits.PIPE_BYTES == outlets.open("w").capacity
+
+    asyncio.run(scene())
+
+
+def test_streams_and_names_do_not_meet(short_dir: Path) -> None:
+    """A worker that is called like the stream of another one has FIFOs of its own."""
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            every = [outlets.open(name, stream) for name in ("a", "a.out") for stream in (OUT, ERR)]
+            assert 4 == len({os.fstat(outlet.fd).st_ino for outlet in every})
+            assert every[0] is outlets.open("a")
+
+    asyncio.run(scene())
+
+
+def test_output_outlives_worker_and_daemon(short_dir: Path) -> None:
+    """Both are killed, and the next daemon reads the last words; then nobody keeps anything any more."""
+    command = [sys.executable, "-c", DAEMON, str(short_dir), "print('last words')"]
+    subprocess.run(command, check=False)
+    kept_by = keeper_of(short_dir)
+    assert is_alive(kept_by)
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            assert not is_alive(kept_by)
+            assert b"last words\n" == content(outlets.open("w"))
+            its_keeper = keeper_of(short_dir)
+        assert not is_alive(its_keeper)
+
+    asyncio.run(scene())
+    assert not list(short_dir.iterdir())
+
+
+def test_the_keeper_ends_by_itself(short_dir: Path) -> None:
+    """When no daemon comes, it does not stay for ever: it sleeps for a bounded time."""
+    subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), ""], check=False)
+    process = psutil.Process(keeper_of(short_dir))
+    eventually(lambda: process.cmdline() == ["sleep", str(limits.KEEPER_S)], "it sleeps")
+    assert keeper.end_previous(str(short_dir / "output"), process.pid)
+
+
+def test_a_stranger_with_the_number_is_left_alone(short_dir: Path) -> None:
+    """The number of a keeper that is long gone may belong to anybody."""
+    (short_dir / "output").mkdir()
+    stranger = subprocess.Popen(["sleep", "60"])
+    (short_dir / "output" / "keeper.pid").write_text(f"{stranger.pid}\n")
+
+    async def scene() -> None:
+        with outlets_in(short_dir):
+            assert stranger.poll() is None
+
+    asyncio.run(scene())
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_killed_keeper_is_replaced(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody kills the keeper: it is said, and another one keeps all that is open."""
+    monkeypatch.setattr(limits, "KEEPER_RETRY_NS", limits.MS)
+
+    async def scene() -> None:
+        problems: list[str] = []
+        outlets = Outlets(asyncio.get_running_loop(), str(short_dir), problems.append)
+        outlets.open("w")
+        first = keeper_of(short_dir)
+        os.kill(first, signal.SIGKILL)
+        while not problems or keeper_of(short_dir) == first:
+            await asyncio.sleep(0)
+        assert ["the keeper of workers' output was killed; starting another"] == problems
+        outlets.close()
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+def test_more_fifos_than_a_socket_takes(short_dir: Path) -> None:
+    """Hundreds of new FIFOs: all are kept, by one keeper."""
+    names = [f"w{number}" for number in range(600)]
+
+    async def scene() -> None:
+        before = {child.pid for child in psutil.Process().children()}
+        with outlets_in(short_dir) as outlets:
+            for name in names:
+                os.write(outlets.open(name).fd, name.encode())
+            keepers = [c for c in psutil.Process().children() if c.pid not in before]
+            assert [keeper_of(short_dir)] == [child.pid for child in keepers]
+            for name in names:  # as the daemon's death does, for those who still have it open
+                outlet = outlets.open(name)
+                outlet.close()
+                outlet.fd = os.open(outlet.path, os.O_RDWR | os.O_NONBLOCK)
+            assert names == [content(outlets.open(name)).decode() for name in names]
+
+    asyncio.run(scene())
+
+
+def test_fifos_of_workers_that_are_gone(short_dir: Path) -> None:
+    """What nobody will read is removed, and it is said how much that was."""
+    subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), "print('lost')"], check=False)
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            outlets.open("other")
+            assert {"w": len("lost\n")} == outlets.forget_others({"other"})
+            assert {"other.out", "keeper.pid"} == set(os.listdir(short_dir / "output"))
+
+    asyncio.run(scene())
+
+
+def test_the_worker_can_open_its_output_again(short_dir: Path) -> None:
+    """/dev/stdout works for a user who may not enter the directory, and for nobody else."""
+    needs.require_root()
+    code = "import os; os.write(os.open('/dev/stdout', os.O_WRONLY | os.O_APPEND), b'again')"
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            outlet = outlets.open("w")
+            end = outlet.open_end(NOBODY)
+            command = ["/usr/bin/env", "python3", "-c", code]
+            environment = {"PATH": os.defpath}
+            subprocess.run(command, check=True, stdout=end, user=NOBODY, env=environment, cwd="/")
+            os.close(end)
+            found = os.fstat(outlet.fd)
+            assert (b"again", NOBODY, 0o600) == (
+                content(outlet),
+                found.st_uid,
+                found.st_mode & 0o777,
+            )
+            assert 0o700 == os.stat(short_dir / "output").st_mode & 0o777
+
+    asyncio.run(scene())
+
+
+def test_the_end_is_for_reading_too(short_dir: Path) -> None:
+    """epoll(7) sees no end of file when the last worker has closed: an idle daemon sleeps."""
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            outlet = outlets.open("w")
+            os.close(outlet.open_end(None))
+            poll = select.poll()
+            poll.register(outlet.fd, select.POLLIN)
+            assert [] == poll.poll(0)
+
+    asyncio.run(scene())
+
+
+def test_a_directory_that_can_not_be_used(short_dir: Path) -> None:
+    """A file in its place is named, with the reason."""
+    (short_dir / "output").write_text("")
+
+    async def scene() -> None:
+        with pytest.raises(
+            SupervisordNGError, match=r"cannot use output directory .*: file exists"
+        ):
+            Outlets(asyncio.get_running_loop(), str(short_dir), pytest.fail)
+
+    asyncio.run(scene())
