@@ -5,6 +5,7 @@ from __future__ import annotations
 from supervisord_ng.core.state import ChildState, Phase
 from supervisord_ng.model.exits import (
     KILLED,
+    OOM,
     SHUTDOWN,
     SIGKILL,
     UNKNOWN,
@@ -21,7 +22,8 @@ def reason_of(child: ChildState, how: ExitStatus | ExitReason) -> ExitReason:
     """What an end means: of the design's mapping of OS processes to OTP's exit reasons.
 
     Exit 0 or a code of `success_exit_codes` is normal; while it is being stopped these, and death by the stop
-    signal, are shutdown. SIGKILL is killed. Any other signal is a crash unless listed in `clean_signals`.
+    signal, are shutdown. SIGKILL is killed, and oom where the kernel did it for want of memory. Any other
+    signal is a crash unless listed in `clean_signals`.
     """
     if isinstance(how, ExitReason):
         if how != UNKNOWN or not child.asked:
@@ -29,6 +31,8 @@ def reason_of(child: ChildState, how: ExitStatus | ExitReason) -> ExitReason:
         # Its end was wanted and came, and nobody saw how: as far as we know by what we did last.
         return KILLED if child.phase is Phase.KILLING else SHUTDOWN
     assert isinstance(child.spec, WorkerSpec)
+    if how.out_of_memory:
+        return OOM
     text = status_text(how)
     stop_signal = child.spec.stop_signal
     if how.signal is not None:

@@ -34,16 +34,21 @@ class ExitReason(msgspec.Struct, frozen=True, tag="reason"):
 
 
 class ExitStatus(msgspec.Struct, frozen=True, tag="status"):
-    """What wait(2) said. Exactly one of `code` (0 to 255) and `signal` (1 to 64) is not None."""
+    """What wait(2) said. Exactly one of `code` (0 to 255) and `signal` (1 to 64) is not None.
+
+    `out_of_memory`: the SIGKILL was the kernel's, because the worker's cgroup had no memory left.
+    """
 
     code: int | None = None
     signal: int | None = None
     core_dumped: bool = False
+    out_of_memory: bool = False
 
 
 NORMAL = ExitReason(ExitClass.NORMAL, "normal")
 SHUTDOWN = ExitReason(ExitClass.SHUTDOWN, "shutdown")
 KILLED = ExitReason(ExitClass.KILLED, "killed")
+OOM = ExitReason(ExitClass.KILLED, "oom")
 HEARTBEAT_TIMEOUT = ExitReason(ExitClass.ABNORMAL, "heartbeat_timeout")
 LIVENESS = ExitReason(ExitClass.ABNORMAL, "liveness")
 NOCONNECTION = ExitReason(ExitClass.ABNORMAL, "noconnection")

@@ -117,6 +117,15 @@ class Cgroup:
         except FileNotFoundError:
             self.signal(signal.SIGKILL)
 
+    def oom_kills(self) -> int:
+        """How many processes in here the kernel has killed for want of memory; 0 without that controller."""
+        try:
+            said = _read(self.path, "memory.events")
+        except OSError:
+            return 0
+        counts = dict(line.split() for line in said.splitlines())
+        return int(counts.get(b"oom_kill", 0))
+
     def open_events(self) -> int:
         """A descriptor for poll's POLLPRI: the group may have become empty, or not be so any more."""
         return os.open(os.path.join(self.path, "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)

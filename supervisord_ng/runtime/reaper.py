@@ -33,6 +33,8 @@ import select
 import signal
 from collections.abc import Callable, Collection
 
+from msgspec.structs import replace
+
 from supervisord_ng import limits
 from supervisord_ng.errors import InternalError
 from supervisord_ng.model.exits import ExitStatus
@@ -251,11 +253,14 @@ class Reaper:
             return
         self._forget(pid)
         whole = self._wholes[pid]
+        status, usage = ended
+        if status is not None and status.signal == signal.SIGKILL and whole.ran_out_of_memory():
+            status = replace(status, out_of_memory=True)
         if whole.is_gone(census):
             del self._wholes[pid]
         else:
             self._linger(pid, whole)
-        self._on_exit(pid, *ended)
+        self._on_exit(pid, status, usage)
 
     def _reap(self, pid: int) -> tuple[ExitStatus | None, Usage | None] | None:
         """How the main process of a worker ended; None when it has not, as far as we can see.

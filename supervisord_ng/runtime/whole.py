@@ -34,6 +34,9 @@ class Whole(Protocol):
             PermissionError: nobody may be signalled by us.
         """
 
+    def ran_out_of_memory(self) -> bool:
+        """Say whether the kernel has killed a process of it for want of memory, where that is told."""
+
     def open_events(self) -> int | None:
         """A descriptor for epoll's EPOLLPRI that says when `is_gone` is worth asking; None: look yourself."""
 
@@ -118,6 +121,10 @@ class SessionWhole:
             raise denied
         return reached
 
+    def ran_out_of_memory(self) -> bool:
+        """The kernel counts by cgroup only."""
+        return False
+
     def open_events(self) -> int | None:
         """SIGCHLD and a timer have to do."""
         return None
@@ -146,6 +153,7 @@ class CgroupWhole:
         self._cgroup = cgroup
         self._events: int | None = None
         self._doomed = False
+        self._oom_kills_before = cgroup.oom_kills()  # of earlier incarnations
 
     def is_gone(self, census: Census) -> bool:
         """The kernel counts."""
@@ -165,6 +173,10 @@ class CgroupWhole:
         alive = not self._cgroup.is_empty(self._events)
         self._cgroup.kill()
         return alive
+
+    def ran_out_of_memory(self) -> bool:
+        """By memory.events, which is there where the memory controller is."""
+        return self._cgroup.oom_kills() > self._oom_kills_before
 
     def open_events(self) -> int | None:
         """The kernel tells when the last process is gone."""

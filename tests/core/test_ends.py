@@ -41,6 +41,7 @@ def child(*, asked: bool = False, **keys: Any) -> ChildState:
         (ExitStatus(signal=TERM), A, S),
         (ExitStatus(signal=HUP), N, N),  # in clean_signals
         (ExitStatus(signal=KILL), K, K),
+        (ExitStatus(signal=KILL, out_of_memory=True), K, K),
         (ExitStatus(signal=SEGV, core_dumped=True), A, A),
     ],
 )
@@ -74,6 +75,12 @@ def test_the_word_says_what_happened() -> None:
         for how in (ExitStatus(code=0), ExitStatus(signal=TERM))
     }
     assert {"exit:0", "signal:SIGTERM"} == words
+
+
+def test_want_of_memory_is_told_from_other_kills() -> None:
+    """The kernel's own SIGKILL is no stranger's, and is never clean."""
+    starved = ExitStatus(signal=KILL, out_of_memory=True)
+    assert "oom" == reason_of(child(clean_signals=(KILL,)), starved).text
 
 
 def test_who_has_judged_already_is_believed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from supervisord_ng.errors import SpawnError
+from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.spec import LaunchSpec, Resources
-from supervisord_ng.runtime.cgroups import Cgroups
+from supervisord_ng.runtime.cgroups import Cgroup, Cgroups
 from tests.needs import require_root
 from tests.runtime.isolated import Isolated, make_cgroups, play_isolated
 from tests.runtime.world import until
@@ -49,6 +51,35 @@ def need(cgroups: Cgroups, controller: str) -> None:
     if not has(cgroups, controller):
         cgroups.close()
         pytest.skip(f"this host cannot: no {controller} controller")
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+HUNGRY = "b'x' * (256 << 20)"
+
+
+def test_the_kernel_s_kills_are_counted_where_it_counts_them(tmp_path: Path) -> None:
+    """By the field oom_kill of memory.events; nothing to read is no kill."""
+    assert 0 == Cgroup(str(tmp_path)).oom_kills()
+    (tmp_path / "memory.events").write_text("low 0\nhigh 7\nmax 12\noom 3\noom_kill 2\n")
+    assert 2 == Cgroup(str(tmp_path)).oom_kills()
+
+
+def test_who_runs_out_of_memory_is_told_from_who_is_killed(tmp_path: Path) -> None:
+    """More than its memory_max: SIGKILL by the kernel, which the reaper tells from a stranger's."""
+    cgroups = make_cgroups(tmp_path)
+    need(cgroups, "memory")
+    if len(Path("/proc/swaps").read_text().splitlines()) > 1:
+        cgroups.close()
+        pytest.skip("this host cannot: it swaps instead")
+
+    async def scene(world: Isolated) -> None:
+        pid = world.script(HUNGRY, resources=Resources(memory_max=32 << 20))
+        await until(lambda: pid in world.exits, "its end")
+        assert world.exits[pid] == ExitStatus(signal=signal.SIGKILL, out_of_memory=True)
+
+    play_isolated(scene, cgroups)
 
 
 # --- limits ------------------------------------------------------------------------------------
