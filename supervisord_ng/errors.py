@@ -7,6 +7,7 @@
       ProtocolError      a peer broke the rules of a wire: drop, count, go on
       SpawnError         a worker could not be started; carries step and errno
       StoreError         the store on disk cannot be used
+      NodeKeyError       a file cannot be used as the key of a node
       AlreadyRunningError  another daemon holds these directories
       InternalError      an invariant failed: our bug, please report             exit 70
 
@@ -93,6 +94,10 @@ class SpawnError(SupervisordNGError):
 
 class StoreError(SupervisordNGError):
     """The store of reports cannot be opened, read or written."""
+
+
+class NodeKeyError(SupervisordNGError):
+    """The file of a node's key cannot be made, or cannot be used."""
 
 
 class AlreadyRunningError(SupervisordNGError):

@@ -163,6 +163,28 @@ DIAGNOSIS_THREADS_MAX = 50  # of each of them
 DIAGNOSIS_TIME_NS = 50 * MS  # for all of it; the loop stands still meanwhile
 ANCESTORS_MAX = 64  # parents walked up from a process to the worker that it belongs to
 
+# --- links between nodes -----------------------------------------------------------------------------------
+LINK_BATCH = 256  # messages drained in one turn of the loop
+LINK_DRAIN_MAX = 16_384  # messages drained at once before a node is judged silent
+LINK_MESSAGE_MAX = 1 * MIB  # one frame (ZMQ_MAXMSGSIZE); a batch of reports is the largest
+LINK_PARTS_MAX = 4  # of one message; the protocol needs two
+LINK_HWM = 100  # messages waiting on one connection, each way; more are dropped, and said again
+LINK_HANDSHAKE_MS = 5_000  # a connection that has not shown its key by then is dropped
+LINK_CONNECT_TIMEOUT_MS = 3_000  # of one attempt to reach the parent
+LINK_RECONNECT_MS = 100  # a child tries to reach an absent parent, first after this time ...
+LINK_RECONNECT_MAX_MS = (
+    2_000  # ... then ever later up to this; so late it is back after a partition
+)
+LINK_REFUSED_MS = 1_000  # a child that was refused tries again, first after this time ...
+LINK_REFUSED_MAX_MS = 30_000  # ... then ever later up to this
+LINK_DEAD_MS = 10_000  # TCP_USER_TIMEOUT, tcp(7): a connection with data unacknowledged for so long
+LINK_LINGER_MS = 500  # for the goodbye to go out when the daemon ends
+LINK_INTERVAL_MIN_NS = 10 * MS  # of beats that a peer may ask for
+LINK_MARK_MAX = 128  # characters of the name of a boot or a life
+LINK_WORDS_MAX = 512  # characters in which a node says why it refuses another
+LINK_BOOT_BYTES = 16  # of randomness in the name of a boot
+REASON_MAX = 256  # characters of an exit reason
+
 # --- reports -----------------------------------------------------------------------------------------------
 REPORTS_WAITING_MAX = (
     10_000  # reports in memory while the disk does not take them; more are counted and dropped

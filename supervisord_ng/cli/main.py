@@ -39,6 +39,7 @@ VERBS = {
     "events": "events",
     "crashes": "crashes",
     "shutdown": "shutdown",
+    "keygen": "keygen",
     "version": "version",
 }
 ALIASES = {"tail": "logs"}

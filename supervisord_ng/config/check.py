@@ -16,6 +16,7 @@ from supervisord_ng.config.document import Document
 from supervisord_ng.config.environment import EnvironmentFiles
 from supervisord_ng.config.host import Host
 from supervisord_ng.config.kinds import OpenTable, SubTable
+from supervisord_ng.config.linkrules import check_links
 from supervisord_ng.config.node import NodeBuilder, build_parent, build_reports
 from supervisord_ng.config.places import Notes, Place
 from supervisord_ng.config.rules import (
@@ -52,12 +53,15 @@ def check(
     Returns:
         The tree; None when `notes` has a problem.
     """
-    node = NodeBuilder(_single(document, "node", notes), host, notes).build(runtime_dir, state_dir)
-    parent = build_parent(_single(document, "parent", notes))
+    node_table = _single(document, "node", notes)
+    node = NodeBuilder(node_table, host, notes).build(runtime_dir, state_dir)
+    parent_table = _single(document, "parent", notes)
+    parent = build_parent(parent_table)
     reports = build_reports(_single(document, "reports", notes))
     sections = _read_sections(document, notes)
     children = arrange(sections, notes)
     _apply_rules(sections, children, notes)
+    check_links(node.listen, node_table, parent_table, sections.remotes, notes)
     files = EnvironmentFiles(notes, order=len(document.sources))
     builder = WorkerBuilder(node.log_dir, host, files, notes)
     workers = _build_workers(document, sections, builder, notes)

@@ -13,9 +13,7 @@ from supervisord_ng.config.tables import Table, fill
 from supervisord_ng.limits import SOCKET_PATH_MAX
 from supervisord_ng.model import defaults, spec
 from supervisord_ng.model.names import NAME_RULE, is_name
-from supervisord_ng.model.paths import HEARTBEAT_SOCKET
-
-KEY_FILE = "node.key"  # in state_dir
+from supervisord_ng.model.paths import HEARTBEAT_SOCKET, KEY_FILE
 
 
 class NodeBuilder:

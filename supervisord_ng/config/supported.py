@@ -11,10 +11,6 @@ EVERY: Final = object()  # whatever the value
 
 NOT_YET: tuple[tuple[str, object], ...] = (
     # table or key, the value
-    ("parent", EVERY),
-    ("remote", EVERY),
-    ("node.listen", EVERY),
-    ("node.secret_key_file", EVERY),
     ("node.on_daemon_crash", EVERY),
     ("supervisor.strategy", "simple_one_for_one"),
     ("worker.log.format", "json"),

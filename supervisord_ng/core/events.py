@@ -196,6 +196,10 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     incarnation: int | None = None
 
 
+class Connected(msgspec.Struct, frozen=True, tag="connected"):
+    """There is a new connection on which the node above can be spoken to."""
+
+
 class FrameFromParent(msgspec.Struct, frozen=True, tag="frame_from_parent"):
     """The node above has said something. The shell has made sure that it is that node."""
 
@@ -252,6 +256,7 @@ Event = (
     | Suspend
     | Resume
     | Call
+    | Connected
     | FrameFromParent
     | FrameFromChild
     | ReportStored

@@ -23,6 +23,7 @@ from supervisord_ng.core.events import (
     Beats,
     BecameReady,
     Call,
+    Connected,
     Dumped,
     Emptied,
     Event,
@@ -68,7 +69,9 @@ from supervisord_ng.model import names
 from supervisord_ng.model.exits import ExitReason
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
-OfLink = FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
+OfLink = (
+    Connected | FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
+)
 AboutChild = (
     Spawned
     | SpawnFailed
@@ -278,7 +281,8 @@ def _take(turn: Turn, event: Event) -> None:
         case Refuse():
             turn.change(refusals=(*turn.node.refusals, event))
         case (
-            FrameFromParent()
+            Connected()
+            | FrameFromParent()
             | FrameFromChild()
             | ReportStored()
             | ReportsOffered()
@@ -294,6 +298,8 @@ def _take(turn: Turn, event: Event) -> None:
 
 def _take_from_link(turn: Turn, event: OfLink) -> None:
     match event:
+        case Connected():
+            uplink.connected(turn)
         case FrameFromParent(frame=frame):
             uplink.receive(turn, frame)
         case FrameFromChild(remote=name, frame=frame):

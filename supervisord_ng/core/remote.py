@@ -59,6 +59,7 @@ def obey(turn: Turn, order: Order) -> None:
             phase = Phase.LOST if link.peer is None else Phase.STARTING
             turn.put_child(replace(child, phase=phase, ready=True, deadline=None))
             _change(turn, child.name, life=None)
+            _note(turn, child.path, EventName.STARTING)
             turn.inbox.append(ChildStarted(names.parent(child.path), child.name))
         case StopTree():
             # The end of this daemon is not theirs: an orderly restart of one host must not stop a fleet.
@@ -129,7 +130,12 @@ def expire(turn: Turn) -> None:
 
 
 def tell(turn: Turn) -> None:
-    """At the end of a step: answer who said hello; tell at once who is wanted otherwise than last said."""
+    """At the end of a step: answer who said hello; tell at once who is wanted otherwise than last said.
+
+    Of a daemon that ends, its children's ends are no orders to the nodes below: they keep the last one.
+    """
+    if turn.node.stop_asked:
+        return
     for name, link in turn.node.downlinks.items():
         if link.answer is not None:
             _welcome(turn, name)
@@ -157,7 +163,8 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
         _change(turn, name, peer=hello.boot, last=hello.boot)
         _note(turn, link.path, EventName.LINK_UP)
     _heard(turn, name, hello.seq)
-    _change(turn, name, answer=hello.seq, taken=hello.acked)
+    interval = min(link.spec.heartbeat.interval_ns, hello.interval_ns)
+    _change(turn, name, answer=hello.seq, taken=hello.acked, interval_ns=interval)
     _judge(turn, name, hello.tree)
 
 
@@ -171,7 +178,7 @@ def _welcome(turn: Turn, name: str) -> None:
     seq = _next_seq(turn, name)
     frame = Welcome(turn.node.name, boot, seq, link.peer, link.answer, order, interval)
     turn.emit(SendDown(name, frame))
-    _change(turn, name, said=order, answer=None, beat_at=turn.now + interval)
+    _change(turn, name, said=order, answer=None, beat_at=turn.now + link.interval_ns)
 
 
 def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
@@ -198,7 +205,10 @@ def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> Non
         _change(turn, child.name, life=tree.life)
     phase = Phase.RUNNING if obeyed and tree.state == "up" else Phase.STARTING
     if child.phase is not phase:
-        turn.put_child(replace(child, phase=phase, deadline=None))
+        since = child.since if phase is Phase.STARTING else turn.now
+        turn.put_child(replace(child, phase=phase, deadline=None, since=since))
+        if phase is Phase.RUNNING:
+            _note(turn, child.path, EventName.STARTED)
 
 
 def _lose(turn: Turn, name: str, *, orderly: bool) -> None:
@@ -273,10 +283,11 @@ def _heard(turn: Turn, name: str, seq: int) -> None:
 def _beat(turn: Turn, name: str) -> None:
     link = turn.node.downlinks[name]
     assert link.peer is not None
-    order = _order(turn, link)
+    order = link.said if turn.node.stop_asked else _order(turn, link)
+    assert order is not None, "a beat before the welcome"
     seq = _next_seq(turn, name)
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))
-    _change(turn, name, said=order, beat_at=turn.now + link.spec.heartbeat.interval_ns)
+    _change(turn, name, said=order, beat_at=turn.now + link.interval_ns)
 
 
 def _note(turn: Turn, path: str, event: EventName) -> None:

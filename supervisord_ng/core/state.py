@@ -248,6 +248,7 @@ class Downlink(msgspec.Struct, frozen=True):
     last: str | None = None  # the boot that it shook hands with last, link or no link
     former: tuple[str, ...] = ()  # boots of that node that are over
     answer: int | None = None  # the number of a hello to be answered
+    interval_ns: int = 0  # between beats: the shorter of both nodes'
     seq: int = 0  # of the last frame sent
     heard_seq: int = 0  # of the last frame taken
     beat_at: int | None = None
@@ -271,6 +272,8 @@ class Uplink(msgspec.Struct, frozen=True):
 
     spec: ParentSpec
     peer: str | None = None  # the boot of the parent that it shook hands with; None: no link
+    parent: str | None = None  # the name that it gave last
+    interval_ns: int = 0  # between beats: the shorter of both nodes'
     tenure: str | None = None  # the boot whose orders `generation` belongs to
     seq: int = 0
     first_hello: int = 0  # a welcome that answers an earlier hello is a late one

@@ -81,6 +81,13 @@ def expire(turn: Turn) -> None:
             _beat(turn)
 
 
+def connected(turn: Turn) -> None:
+    """The parent can be spoken to: whoever waits for a welcome need not wait for the next interval."""
+    uplink = turn.node.uplink
+    if uplink is not None and uplink.peer is None:
+        _say_hello(turn)
+
+
 def receive(turn: Turn, frame: FromParent) -> None:
     """The parent has said something; what is late, repeated or for another boot says nothing."""
     uplink = turn.node.uplink
@@ -157,7 +164,14 @@ def _welcomed(turn: Turn, welcome: Welcome) -> None:
     uplink = _uplink(turn)
     generation = uplink.generation if welcome.boot == uplink.tenure else 0
     _change(
-        turn, peer=welcome.boot, tenure=welcome.boot, generation=generation, heard_seq=0, said=None
+        turn,
+        peer=welcome.boot,
+        parent=welcome.node,
+        interval_ns=min(uplink.spec.heartbeat.interval_ns, welcome.interval_ns),
+        tenure=welcome.boot,
+        generation=generation,
+        heard_seq=0,
+        said=None,
     )
     _heard(turn, welcome.seq)
     _note(turn, EventName.LINK_UP)
@@ -222,7 +236,7 @@ def _beat(turn: Turn) -> None:
     assert uplink.peer is not None
     tree = tree_now(turn)
     turn.emit(SendUp(ChildBeat(turn.node.boot, _next_seq(turn), uplink.peer, tree)))
-    _change(turn, beat_at=turn.now + uplink.spec.heartbeat.interval_ns, said=tree)
+    _change(turn, beat_at=turn.now + uplink.interval_ns, said=tree)
 
 
 def _note(turn: Turn, event: EventName, detail: str | None = None) -> None:

@@ -27,6 +27,8 @@ from supervisord_ng.core.effects import (
     Note,
     Reply,
     Report,
+    SendDown,
+    SendUp,
     Spawn,
     TreeUp,
 )
@@ -36,6 +38,7 @@ from supervisord_ng.core.events import Stop
 from supervisord_ng.core.flight import Flight
 from supervisord_ng.daemon.console import Console
 from supervisord_ng.daemon.feed import Feed
+from supervisord_ng.daemon.links import Links
 from supervisord_ng.daemon.operators import Operators
 from supervisord_ng.daemon.reporting import Reporter
 from supervisord_ng.daemon.verbs import Verbs
@@ -187,6 +190,7 @@ class Daemon:
             control_group=node.control_group,
             log=self._log.warning,
         )
+        self.links = Links(loop, self.tree, self.shell.feed, self._log)
         await self.control.start()
         self._handle_signals()
 
@@ -207,7 +211,14 @@ class Daemon:
         self._beat_watchdog()
         self._end_leftovers()
         incarnations = self.store.load_incarnations()
-        self.shell.boot(self.tree.root, seed=secrets.randbits(64), incarnations=incarnations)
+        self.shell.boot(
+            self.tree.root,
+            seed=secrets.randbits(64),
+            incarnations=incarnations,
+            name=self.tree.node.name,
+            boot_id=self.links.boot_id,
+            parent=self.tree.parent,
+        )
 
     def _end_leftovers(self) -> None:
         """Nothing may run twice: what a killed daemon left behind goes before anything is started."""
@@ -223,6 +234,7 @@ class Daemon:
         self.shell.close()
         self.reporter.flush()
         await self.control.close()
+        self.links.close()
         self.workers.close()
         lost = await asyncio.to_thread(self.store.close, limits.STORE_CLOSE_TIMEOUT_S)
         if lost:
@@ -247,7 +259,12 @@ class Daemon:
                 spec = self._specs.get(effect.path)
                 self._crash_ids[about] = self.reporter.report(effect, spec)
             case Note():
+                self.links.noted(effect)
+                if effect.kind != "worker" and effect.event is EventName.STARTING:
+                    self.store.save_incarnations({effect.path: effect.incarnation})
                 self.feed.note(effect, report=self._crash_ids.pop(effect.path, None))
+            case SendUp() | SendDown():
+                self.links.carry(effect)
             case Reply():
                 self.operators.reply(effect)
             case TreeUp():
@@ -308,6 +325,7 @@ class Daemon:
     # --- small wires -----------------------------------------------------------------------------
     def _drain(self) -> None:
         self.workers.drain()
+        self.links.drain()
 
     def _traceback_arrived(self, remains: Any) -> None:
         self.reporter.traceback_arrived(remains)

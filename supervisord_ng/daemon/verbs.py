@@ -140,6 +140,7 @@ class Verbs:
             version=supervisord_ng.__version__,
             uptime_s=(clock.monotonic_ns() - daemon.started_ns) / limits.SECOND,
             loop_lag_ms=daemon.shell.lag_ns / limits.MS,
+            parent=daemon.links.parent(daemon.shell.state),
             reports=ReportCounts(
                 stored=counts.stored, waiting=counts.waiting, dropped=counts.dropped
             ),
@@ -147,6 +148,7 @@ class Verbs:
                 heartbeat=daemon.workers.heartbeats.rejected,
                 notify=daemon.workers.notify.rejected,
                 control=daemon.control.rejected,
+                link=daemon.links.rejected,
             ),
             children=shown,
         )

@@ -7,8 +7,11 @@ one into the other (`core.child`), because only it knows whether the end was ask
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+
+from supervisord_ng import limits
 
 
 class ExitClass(StrEnum):
@@ -25,7 +28,9 @@ class ExitReason(msgspec.Struct, frozen=True, tag="reason"):
     """Why a child ended. `text` is the stable word of the reference: ``exit:1``, ``signal:SIGSEGV``, ..."""
 
     kind: ExitClass
-    text: str
+    text: Annotated[
+        str, msgspec.Meta(max_length=limits.REASON_MAX, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")
+    ]
 
     @property
     def is_abnormal(self) -> bool:

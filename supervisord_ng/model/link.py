@@ -14,11 +14,22 @@ by their ids; a request is repeated until its whole answer has come.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from supervisord_ng import limits
 from supervisord_ng.model.exits import ExitReason
+from supervisord_ng.model.names import NAME_PATTERN
+
+Name = Annotated[
+    str,
+    msgspec.Meta(max_length=limits.NAME_LENGTH_MAX, pattern=rf"\A{NAME_PATTERN.pattern}\Z"),
+]
+Mark = Annotated[str, msgspec.Meta(max_length=limits.LINK_MARK_MAX, pattern=r"\A[0-9A-Za-z_.-]+\Z")]
+"""What names a boot or a life."""
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Interval = Annotated[int, msgspec.Meta(ge=limits.LINK_INTERVAL_MIN_NS, le=limits.DURATION_MAX_NS)]
 
 
 class TreeNow(msgspec.Struct, frozen=True):
@@ -30,9 +41,9 @@ class TreeNow(msgspec.Struct, frozen=True):
     """
 
     state: Literal["down", "starting", "up", "stopping"]
-    life: str | None
-    tenure: str | None
-    generation: int
+    life: Mark | None
+    tenure: Mark | None
+    generation: Number
     reason: ExitReason | None = None
 
 
@@ -43,7 +54,7 @@ class Order(msgspec.Struct, frozen=True):
     """
 
     wanted: Literal["run", "stop", "kill"]
-    generation: int
+    generation: Number
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -52,59 +63,65 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     `acked` is how far its crash reports have come: those it sends next follow that number.
     """
 
-    node: str
-    boot: str
-    seq: int
+    node: Name
+    boot: Mark
+    seq: Number
     tree: TreeNow
-    interval_ns: int
-    acked: int
+    interval_ns: Interval
+    acked: Number
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     """Parent: I know you. `to` is the boot of the child, `answers` the number of its hello."""
 
-    node: str
-    boot: str
-    seq: int
-    to: str
-    answers: int
+    node: Name
+    boot: Mark
+    seq: Number
+    to: Mark
+    answers: Number
     order: Order
-    interval_ns: int
+    interval_ns: Interval
 
 
 class ChildBeat(msgspec.Struct, frozen=True, tag="child_beat"):
     """Child: a sign of life, and how the tree is. Sent at the interval, and at once when that changes."""
 
-    boot: str
-    seq: int
-    to: str
+    boot: Mark
+    seq: Number
+    to: Mark
     tree: TreeNow
 
 
 class ParentBeat(msgspec.Struct, frozen=True, tag="parent_beat"):
     """Parent: a sign of life, and what it wants. Sent at the interval, and at once when that changes."""
 
-    boot: str
-    seq: int
-    to: str
+    boot: Mark
+    seq: Number
+    to: Mark
     order: Order
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     """Either: my daemon ends in good order; do not take the silence for a fault."""
 
-    boot: str
-    seq: int
-    to: str
+    boot: Mark
+    seq: Number
+    to: Mark
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
     """Parent: your reports up to number `stored` are durable here."""
 
-    boot: str
-    seq: int
-    to: str
-    stored: int
+    boot: Mark
+    seq: Number
+    to: Mark
+    stored: Number
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """Parent: this connection is not taken, and `why`. Before a handshake, so there is no boot to speak of."""
+
+    why: Annotated[str, msgspec.Meta(max_length=limits.LINK_WORDS_MAX)]
 
 
 class Reports(msgspec.Struct, frozen=True, tag="reports"):

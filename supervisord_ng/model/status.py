@@ -52,9 +52,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParentLink(msgspec.Struct, frozen=True):
-    """The node above, or rather our link to it."""
+    """The node above, or rather our link to it. `node` is None until it has said its name."""
 
-    node: str
+    node: str | None
     link: Literal["up", "down"]
     since: float
 

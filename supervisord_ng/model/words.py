@@ -122,13 +122,26 @@ def _shutdown(event: Event) -> str:
 
 
 def _started(event: Event) -> str:
-    return "all its children are up" if event.kind == "supervisor" else f"started{_pid(event)}"
+    return f"started{_pid(event)}" if event.kind == "worker" else "all its children are up"
 
 
 def _exited(event: Event) -> str:
-    if event.kind == "supervisor":
+    if event.kind != "worker":
         return f"has ended: {explain(event.reason)}"
     return f"{explain(event.reason)}, as it may; it stays down"
+
+
+def _link_up(event: Event) -> str:
+    return f"the node {_side(event)} is connected"
+
+
+def _link_down(event: Event) -> str:
+    why = "it ended in good order" if event.reason == "shutdown" else "nothing is heard of it"
+    return f"the node {_side(event)} is gone: {why}"
+
+
+def _side(event: Event) -> str:
+    return "below" if event.kind == "remote" else "above"
 
 
 def _crashed(event: Event) -> str:
@@ -180,4 +193,6 @@ _SENTENCES: dict[EventName, Callable[[Event], str]] = {
     EventName.KILLED: _killed,
     EventName.COMMAND: _command,
     EventName.SHUTDOWN: _shutdown,
+    EventName.LINK_UP: _link_up,
+    EventName.LINK_DOWN: _link_down,
 }

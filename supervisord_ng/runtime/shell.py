@@ -17,7 +17,7 @@ from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Effect
 from supervisord_ng.core.events import Event, Lagged, Tick
 from supervisord_ng.core.state import NodeState
-from supervisord_ng.model.spec import SupervisorSpec
+from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.recorder import Recorder
 
@@ -69,11 +69,27 @@ class Shell:
         assert self._state is not None, "not booted"
         return self._state
 
-    def boot(self, spec: SupervisorSpec, *, seed: int, incarnations: Mapping[str, int]) -> None:
-        """Start the tree."""
+    def boot(
+        self,
+        spec: SupervisorSpec,
+        *,
+        seed: int,
+        incarnations: Mapping[str, int],
+        name: str = "",
+        boot_id: str = "",
+        parent: ParentSpec | None = None,
+    ) -> None:
+        """Start the tree. The arguments are those of `machine.boot`."""
         assert self._state is None, "booted twice"
-        now = clock.monotonic_ns()
-        self._state, effects = machine.boot(spec, seed=seed, now=now, incarnations=incarnations)
+        self._state, effects = machine.boot(
+            spec,
+            seed=seed,
+            now=clock.monotonic_ns(),
+            incarnations=incarnations,
+            name=name,
+            boot_id=boot_id,
+            parent=parent,
+        )
         self._recorder.begin(self._state)
         self._effects.extend(effects)
         self._turn()

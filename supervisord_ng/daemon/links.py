@@ -1,0 +1,135 @@
+"""The links to other nodes, as the daemon holds them: opened, fed into the core, told in `status`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Literal
+
+from supervisord_ng import limits
+from supervisord_ng.core.effects import Note, SendDown, SendUp
+from supervisord_ng.core.events import Connected, Event, FrameFromChild, FrameFromParent
+from supervisord_ng.core.state import NodeState
+from supervisord_ng.model.link import FromParent
+from supervisord_ng.model.reports import EventName
+from supervisord_ng.model.spec import RemoteSpec, SupervisorSpec, TreeSpec
+from supervisord_ng.model.status import ParentLink
+from supervisord_ng.runtime import clock
+from supervisord_ng.runtime.linkclient import LinkClient
+from supervisord_ng.runtime.linkserver import LinkServer, Received
+from supervisord_ng.wire import keys
+
+
+class Links:
+    """Both directions. A node without neighbours has none, and needs no key.
+
+    Args:
+        loop: of the daemon.
+        tree: what the configuration says.
+        feed: takes an event for the core.
+        log: the daemon's own log.
+
+    Raises:
+        SupervisordNGError: the key cannot be used, or nobody can connect to where nodes below should.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tree: TreeSpec,
+        feed: Callable[[Event], None],
+        log: Any,
+    ) -> None:
+        self.boot_id = secrets.token_hex(limits.LINK_BOOT_BYTES)
+        self._tree = tree
+        self._feed = feed
+        self._since: dict[
+            str, float
+        ] = {}  # when a link came up or went down, by the path it is noted at
+        self._started = clock.wall_s()
+        self._server: LinkServer | None = None
+        self._client: LinkClient | None = None
+        node, parent = tree.node, tree.parent
+        if node.listen is None and parent is None:
+            return
+        key, is_new = keys.read_or_create(node.secret_key_file)
+        told = "made the key of this node" if is_new else "the key of this node"
+        log.info(told, public_key=key.public, file=node.secret_key_file)
+        if node.listen is not None:
+            allowed = {spec.public_key: spec.name for spec in remotes_of(tree.root)}
+            self._server = LinkServer(
+                loop, node.listen, key, allowed, self._from_children, log.warning
+            )
+        if parent is not None:
+            self._client = LinkClient(
+                loop,
+                parent.endpoint,
+                key,
+                parent.public_key,
+                self._from_parent,
+                lambda: feed(Connected()),
+                log.warning,
+            )
+
+    @property
+    def rejected(self) -> int:
+        """What was counted and dropped."""
+        ends = (self._server, self._client)
+        return sum(end.rejected for end in ends if end is not None)
+
+    def carry(self, effect: SendUp | SendDown) -> None:
+        """Say what the core wants to be said."""
+        if isinstance(effect, SendUp):
+            if self._client is not None:
+                self._client.send(effect.frame)
+        elif self._server is not None:
+            self._server.send(effect.remote, effect.frame)
+
+    def noted(self, note: Note) -> None:
+        """Remember since when a link is up or down."""
+        if note.event in (EventName.LINK_UP, EventName.LINK_DOWN):
+            self._since[note.path] = clock.wall_s()
+            if note.event is EventName.LINK_DOWN and self._server and note.kind == "remote":
+                self._server.forget(note.path.rpartition("/")[2])
+
+    def drain(self) -> None:
+        """Take in what has arrived; to be called before anybody is judged."""
+        if self._server is not None:
+            self._server.drain()
+        if self._client is not None:
+            self._client.drain()
+
+    def parent(self, state: NodeState) -> ParentLink | None:
+        """The link to the node above, None for a node of its own."""
+        uplink = state.uplink
+        if uplink is None:
+            return None
+        link: Literal["up", "down"] = "down" if uplink.peer is None else "up"
+        return ParentLink(uplink.parent, link, self._since.get(state.root, self._started))
+
+    def close(self) -> None:
+        """Hang up, once the goodbyes are on their way."""
+        if self._client is not None:
+            self._client.close()
+        if self._server is not None:
+            self._server.close()
+
+    def _from_children(self, received: list[Received]) -> None:
+        for name, frame in received:
+            self._feed(FrameFromChild(name, frame))
+
+    def _from_parent(self, received: list[FromParent]) -> None:
+        for frame in received:
+            self._feed(FrameFromParent(frame))
+
+
+def remotes_of(spec: SupervisorSpec) -> list[RemoteSpec]:
+    """Every node below that a tree names."""
+    found: list[RemoteSpec] = []
+    for child in spec.children:
+        if isinstance(child, RemoteSpec):
+            found.append(child)
+        elif isinstance(child, SupervisorSpec):
+            found += remotes_of(child)
+    return found

@@ -1,0 +1,235 @@
+"""The parent's end of the links to the nodes below: one ROUTER over TCP, CURVE with an allow-list.
+
+Who speaks is settled twice: the key of a connection stands for one name (`runtime.zap`), and a hello must say
+that name. Each node has one connection; its boot, which only it knows, shows that another one is the same
+daemon come back. A second daemon with a key in use is refused as long as the first one can be reached. What is
+wrong is counted in `rejected`, dropped and said. What frames mean, and who is silent, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+import zmq
+
+from supervisord_ng import limits
+from supervisord_ng.errors import ProtocolError, SupervisordNGError
+from supervisord_ng.model.link import FromChild, FromParent, Hello, Refused
+from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor, Troubles
+from supervisord_ng.runtime.zap import DOMAIN, Gate
+from supervisord_ng.wire.keys import KeyPair
+from supervisord_ng.wire.link import MAGIC, decode_from_child, encode
+
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED
+_NO_ADDRESS = "an unknown address"
+
+Received = tuple[str, FromChild]
+"""One frame, and the name of the node that it is from."""
+
+
+class _Peer:
+    """The connection of one node."""
+
+    __slots__ = ("boot", "identity", "seq")
+
+    def __init__(self, identity: bytes, boot: str) -> None:
+        self.identity = identity
+        self.boot = boot
+        self.seq = -1  # of the last frame
+
+
+class LinkServer:
+    """Where the nodes below connect.
+
+    Args:
+        loop: the loop that reads; every method must be called from it.
+        endpoint: "tcp://ADDRESS:PORT".
+        key: of this node.
+        allowed: the name of each node below by its public key. May change, read each time.
+        on_frames: called once for each batch that held something valid.
+        log: takes a line about what was refused.
+
+    Raises:
+        SupervisordNGError: nobody can connect there.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        endpoint: str,
+        key: KeyPair,
+        allowed: Mapping[str, str],
+        on_frames: Callable[[list[Received]], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self.rejected = 0
+        self._on_frames = on_frames
+        self._troubles = Troubles(log)
+        self._peers: dict[str, _Peer] = {}
+        self._received: list[Received] = []
+        self._addresses: dict[int, str] = {}  # of connections by their descriptors
+        self._speaking: set[int] = set()  # descriptors of those that have said something valid
+        self._told = False  # of the connection that disconnects next: the gate has refused its key
+        self._context = zmq.Context()
+        self._gate = Gate(loop, self._context, allowed, self._key_refused)
+        self._socket = _socket(self._context, key)
+        self._monitor = Monitor(loop, self._socket, _EVENTS, self._happened)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._monitor.close()
+            self._gate.close()
+            self._context.destroy(linger=0)
+            raise SupervisordNGError(f"cannot listen on {endpoint}: {error}") from error
+        self._drained = Drained(loop, self._socket, self._read, self._pass_on)
+
+    def send(self, name: str, frame: FromParent) -> None:
+        """Say something to a node below, if it can be reached just now; it may get lost."""
+        peer = self._peers.get(name)
+        if peer is not None:
+            self._send(peer.identity, encode(frame))
+
+    def drain(self) -> None:
+        """Take in what has arrived; to be called before anybody is judged."""
+        self._drained.drain(limits.LINK_DRAIN_MAX)
+
+    def forget(self, name: str) -> None:
+        """The link to this node is down: whoever has its key may come anew."""
+        self._peers.pop(name, None)
+
+    def close(self) -> None:
+        """Stop listening. What was said last is still sent, for a moment. Safe to call twice."""
+        if self._socket.closed:
+            return
+        self._drained.close()
+        self._monitor.close()
+        self._gate.close()
+        self._context.destroy(linger=limits.LINK_LINGER_MS)
+
+    # --- what arrives ----------------------------------------------------------------------------
+    def _read(self) -> None:
+        """Take one message. Raises zmq.Again when there is none."""
+        part = self._socket.recv(zmq.NOBLOCK, copy=False)
+        identity = part.bytes
+        parts: list[bytes] = []
+        while part.more:
+            part = self._socket.recv(zmq.NOBLOCK, copy=False)
+            if len(parts) < limits.LINK_PARTS_MAX:  # enough to see that it is too many
+                parts.append(part.bytes)
+        name = str(part.get("User-Id"))
+        try:
+            frame = decode_from_child(parts)
+            self._check_peer(name, identity, frame)
+        except ProtocolError as error:
+            self._reject(name, f"dropped a message of {name} ({part.get('Peer-Address')}): {error}")
+        else:
+            self._speaking.add(int(part.get(zmq.SRCFD)))
+            self._received.append((name, frame))
+
+    def _pass_on(self) -> None:
+        received, self._received = self._received, []
+        if received:
+            self._on_frames(received)
+
+    def _check_peer(self, name: str, identity: bytes, frame: FromChild) -> None:
+        """See to it that one daemon speaks for the name, and says nothing twice.
+
+        Raises:
+            ProtocolError: it is another one than the one that speaks, or speaks of itself as another.
+        """
+        peer = self._peers.get(name)
+        if isinstance(frame, Hello):
+            if frame.node != name:
+                why = f"this key is that of node {name} here, and you say that you are {frame.node}"
+                self._refuse(identity, why)
+                raise ProtocolError(f"it says that it is node {frame.node}")
+            if peer is None or peer.boot != frame.boot:
+                if peer is not None and peer.identity != identity and self._reaches(peer):
+                    self._refuse(identity, f"a node {name} with this key is connected already")
+                    raise ProtocolError("its key is in use by another connection")
+                peer = self._peers[name] = _Peer(identity, frame.boot)
+        if peer is None or peer.boot != frame.boot:
+            raise ProtocolError("it has not said hello")
+        if frame.seq <= peer.seq:
+            raise ProtocolError(f"number {frame.seq} was heard before")
+        peer.identity = identity
+        peer.seq = frame.seq
+
+    def _reaches(self, peer: _Peer) -> bool:
+        """Whether its connection still stands, as far as TCP knows; an empty message says nothing."""
+        try:
+            self._socket.send_multipart([peer.identity, MAGIC], zmq.NOBLOCK)
+        except zmq.Again:
+            return True
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        finally:
+            self._drained.look_again()
+        return True
+
+    def _refuse(self, identity: bytes, why: str) -> None:
+        self._send(identity, encode(Refused(why)))
+
+    def _send(self, identity: bytes, parts: list[bytes]) -> None:
+        try:
+            self._socket.send_multipart([identity, *parts], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                raise
+        finally:
+            self._drained.look_again()
+
+    # --- connections that come to nothing --------------------------------------------------------
+    def _happened(self, event: int, value: int) -> None:
+        """A connection was made or ended. That its handshake failed is told just before its end."""
+        if event == zmq.EVENT_ACCEPTED:
+            self._addresses[value] = _address(value)
+            self._speaking.discard(value)  # a descriptor that has been used before
+        elif event == zmq.EVENT_DISCONNECTED:
+            address = self._addresses.pop(value, _NO_ADDRESS)
+            if value not in self._speaking and not self._told:
+                what = "it does not have our public key, or is no node"
+                self._reject("handshake", f"refused a connection from {address}: {what}")
+            self._speaking.discard(value)
+            self._told = False
+        else:
+            self._told = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+    def _key_refused(self, address: str, key: str) -> None:
+        text = f"refused a connection from {address}: its key is not listed: {key}"
+        self._reject("key", f"{text} (public_key of a [remote.NAME])")
+
+    def _reject(self, kind: str, text: str) -> None:
+        self.rejected += 1
+        self._troubles.say(kind, f"link: {text}")
+
+
+def _socket(context: zmq.Context[zmq.Socket[bytes]], key: KeyPair) -> zmq.Socket[bytes]:
+    made = context.socket(zmq.ROUTER)
+    made.linger = limits.LINK_LINGER_MS
+    made.curve_server = 1
+    made.curve_secretkey = key.secret.encode()
+    made.zap_domain = DOMAIN
+    made.zap_enforce_domain = 1  # without a gate nobody gets in
+    made.maxmsgsize = limits.LINK_MESSAGE_MAX
+    made.rcvhwm = limits.LINK_HWM
+    made.sndhwm = limits.LINK_HWM
+    made.handshake_ivl = limits.LINK_HANDSHAKE_MS
+    made.tcp_maxrt = limits.LINK_DEAD_MS
+    made.ipv6 = 1
+    made.router_mandatory = 1  # a send to somebody who left fails instead of vanishing
+    return made
+
+
+def _address(descriptor: int) -> str:
+    """Who is at the other end of an accepted connection, which may be gone by now."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            return str(connection.getpeername()[0])
+    except (OSError, IndexError):
+        return _NO_ADDRESS
