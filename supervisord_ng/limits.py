@@ -182,6 +182,7 @@ LINK_LINGER_MS = 500  # for the goodbye to go out when the daemon ends
 LINK_INTERVAL_MIN_NS = 10 * MS  # of beats that a peer may ask for
 LINK_MARK_MAX = 128  # characters of the name of a boot or a life
 LINK_WORDS_MAX = 512  # characters in which a node says why it refuses another
+LINK_ROUTE_MAX = 64  # nodes above one another
 LINK_BOOT_BYTES = 16  # of randomness in the name of a boot
 REASON_MAX = 256  # characters of an exit reason
 

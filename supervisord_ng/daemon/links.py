@@ -11,7 +11,13 @@ from supervisord_ng import limits
 from supervisord_ng.core.effects import Note, SendDown, SendUp
 from supervisord_ng.core.events import Connected, Event, FrameFromChild, FrameFromParent
 from supervisord_ng.core.state import NodeState
-from supervisord_ng.model.link import FromParent
+from supervisord_ng.model.link import (
+    AnyFromParent,
+    BesideFromChild,
+    BesideFromParent,
+    FromChild,
+    FromParent,
+)
 from supervisord_ng.model.reports import EventName
 from supervisord_ng.model.spec import RemoteSpec, SupervisorSpec, TreeSpec
 from supervisord_ng.model.status import ParentLink
@@ -30,6 +36,10 @@ class Links:
         feed: takes an event for the core.
         log: the daemon's own log.
 
+    Attributes:
+        beside_from_child: takes what a node below says beside the frames of the core.
+        beside_from_parent: takes what the node above says so.
+
     Raises:
         SupervisordNGError: the key cannot be used, or nobody can connect to where nodes below should.
     """
@@ -42,7 +52,8 @@ class Links:
         log: Any,
     ) -> None:
         self.boot_id = secrets.token_hex(limits.LINK_BOOT_BYTES)
-        self._tree = tree
+        self.beside_from_child: Callable[[str, BesideFromChild], None] = _nobody_listens
+        self.beside_from_parent: Callable[[BesideFromParent], None] = _nobody_listens
         self._feed = feed
         self._since: dict[
             str, float
@@ -81,10 +92,17 @@ class Links:
     def carry(self, effect: SendUp | SendDown) -> None:
         """Say what the core wants to be said."""
         if isinstance(effect, SendUp):
-            if self._client is not None:
-                self._client.send(effect.frame)
-        elif self._server is not None:
-            self._server.send(effect.remote, effect.frame)
+            self.send_up(effect.frame)
+        else:
+            self.send_down(effect.remote, effect.frame)
+
+    def send_up(self, frame: FromChild | BesideFromChild) -> bool:
+        """Say something to the node above; it may get lost. False: it can not be reached just now."""
+        return self._client is not None and self._client.send(frame)
+
+    def send_down(self, name: str, frame: FromParent | BesideFromParent) -> bool:
+        """Say something to a node below; likewise."""
+        return self._server is not None and self._server.send(name, frame)
 
     def noted(self, note: Note) -> None:
         """Remember since when a link is up or down."""
@@ -117,11 +135,21 @@ class Links:
 
     def _from_children(self, received: list[Received]) -> None:
         for name, frame in received:
-            self._feed(FrameFromChild(name, frame))
+            if not isinstance(frame, BesideFromChild):
+                self._feed(FrameFromChild(name, frame))
+            elif frame.to == self.boot_id:
+                self.beside_from_child(name, frame)
 
-    def _from_parent(self, received: list[FromParent]) -> None:
+    def _from_parent(self, received: list[AnyFromParent]) -> None:
         for frame in received:
-            self._feed(FrameFromParent(frame))
+            if isinstance(frame, FromParent):
+                self._feed(FrameFromParent(frame))
+            elif isinstance(frame, BesideFromParent) and frame.to == self.boot_id:
+                self.beside_from_parent(frame)
+
+
+def _nobody_listens(*_: object) -> None:
+    """What is said beside the frames of the core is for those who have asked to hear it."""
 
 
 def remotes_of(spec: SupervisorSpec) -> list[RemoteSpec]:

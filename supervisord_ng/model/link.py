@@ -30,6 +30,8 @@ Mark = Annotated[str, msgspec.Meta(max_length=limits.LINK_MARK_MAX, pattern=r"\A
 """What names a boot or a life."""
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Interval = Annotated[int, msgspec.Meta(ge=limits.LINK_INTERVAL_MIN_NS, le=limits.DURATION_MAX_NS)]
+Route = Annotated[tuple[Name, ...], msgspec.Meta(max_length=limits.LINK_ROUTE_MAX)]
+"""Names of nodes, each below the one before."""
 
 
 class TreeNow(msgspec.Struct, frozen=True):
@@ -131,11 +133,11 @@ class Reports(msgspec.Struct, frozen=True, tag="reports"):
     unpacked. Numbers may be missing: those reports are not kept any more.
     """
 
-    boot: str
-    to: str
-    after: int
-    upto: int
-    size: int
+    boot: Mark
+    to: Mark
+    after: Number
+    upto: Number
+    size: Number
     packed: bytes
 
 
@@ -147,24 +149,24 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     `pid` are those of the operator, on the node that is called `asker`.
     """
 
-    boot: str
-    to: str
-    id: int
-    got: int
-    route: tuple[str, ...]
-    asker: str
-    uid: int
-    pid: int
+    boot: Mark
+    to: Mark
+    id: Number
+    got: Number
+    route: Route
+    asker: Name
+    uid: Number
+    pid: Number
     request: bytes
 
 
 class Part(msgspec.Struct, frozen=True, tag="part"):
     """Child: part `number`, from 1, of the lines that answer request `id`; the last one says `end`."""
 
-    boot: str
-    to: str
-    id: int
-    number: int
+    boot: Mark
+    to: Mark
+    id: Number
+    number: Number
     body: bytes
     end: bool
 
@@ -172,12 +174,14 @@ class Part(msgspec.Struct, frozen=True, tag="part"):
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """Parent: the whole answer to request `id` is here, or nobody waits for it any more."""
 
-    boot: str
-    to: str
-    id: int
+    boot: Mark
+    to: Mark
+    id: Number
 
 
 FromChild = Hello | ChildBeat | Goodbye
 FromParent = Welcome | ParentBeat | Goodbye | Ack
 BesideFromChild = Reports | Part
 BesideFromParent = Ask | Done
+AnyFromChild = FromChild | BesideFromChild
+AnyFromParent = FromParent | BesideFromParent | Refused

@@ -8,14 +8,13 @@ a little later. Why it failed is said, and counted in `rejected`. What frames me
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 import zmq
 
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError
-from supervisord_ng.model.link import FromChild, FromParent, Refused
+from supervisord_ng.model.link import AnyFromChild, AnyFromParent, Refused
 from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor, Troubles
 from supervisord_ng.wire.keys import KeyPair
 from supervisord_ng.wire.link import MAGIC, decode_from_parent, encode
@@ -43,7 +42,7 @@ class LinkClient:
         endpoint: str,
         key: KeyPair,
         parent_key: str,
-        on_frames: Callable[[list[FromParent]], None],
+        on_frames: Callable[[list[AnyFromParent]], None],
         on_connected: Callable[[], None],
         log: Callable[[str], None],
     ) -> None:
@@ -55,19 +54,23 @@ class LinkClient:
         self._on_frames = on_frames
         self._on_connected = on_connected
         self._troubles = Troubles(log)
-        self._received: list[FromParent] = []
+        self._received: list[AnyFromParent] = []
         self._context = zmq.Context()
         self._refused_ms = limits.LINK_REFUSED_MS
         self._again: asyncio.TimerHandle | None = None
         self._open()
 
-    def send(self, frame: FromChild) -> None:
-        """Say something to the parent, if it can be reached just now; it may get lost."""
+    def send(self, frame: AnyFromChild) -> bool:
+        """Say something to the parent; it may get lost. False: it can not be reached just now."""
         if self._socket.closed:
-            return
-        with contextlib.suppress(zmq.Again):  # not connected, or it takes nothing: it is said again
+            return False
+        try:
             self._socket.send_multipart(encode(frame), zmq.NOBLOCK)
-        self._drained.look_again()
+        except zmq.Again:
+            return False
+        finally:
+            self._drained.look_again()
+        return True
 
     def drain(self) -> None:
         """Take in what has arrived; to be called before the parent is judged."""

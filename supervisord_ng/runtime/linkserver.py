@@ -17,7 +17,13 @@ import zmq
 
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError, SupervisordNGError
-from supervisord_ng.model.link import FromChild, FromParent, Hello, Refused
+from supervisord_ng.model.link import (
+    AnyFromChild,
+    AnyFromParent,
+    BesideFromChild,
+    Hello,
+    Refused,
+)
 from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor, Troubles
 from supervisord_ng.runtime.zap import DOMAIN, Gate
 from supervisord_ng.wire.keys import KeyPair
@@ -26,7 +32,7 @@ from supervisord_ng.wire.link import MAGIC, decode_from_child, encode
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED
 _NO_ADDRESS = "an unknown address"
 
-Received = tuple[str, FromChild]
+Received = tuple[str, AnyFromChild]
 """One frame, and the name of the node that it is from."""
 
 
@@ -86,11 +92,10 @@ class LinkServer:
             raise SupervisordNGError(f"cannot listen on {endpoint}: {error}") from error
         self._drained = Drained(loop, self._socket, self._read, self._pass_on)
 
-    def send(self, name: str, frame: FromParent) -> None:
-        """Say something to a node below, if it can be reached just now; it may get lost."""
+    def send(self, name: str, frame: AnyFromParent) -> bool:
+        """Say something to a node below; it may get lost. False: it can not be reached just now."""
         peer = self._peers.get(name)
-        if peer is not None:
-            self._send(peer.identity, encode(frame))
+        return peer is not None and self._send(peer.identity, encode(frame))
 
     def drain(self) -> None:
         """Take in what has arrived; to be called before anybody is judged."""
@@ -134,7 +139,7 @@ class LinkServer:
         if received:
             self._on_frames(received)
 
-    def _check_peer(self, name: str, identity: bytes, frame: FromChild) -> None:
+    def _check_peer(self, name: str, identity: bytes, frame: AnyFromChild) -> None:
         """See to it that one daemon speaks for the name, and says nothing twice.
 
         Raises:
@@ -153,34 +158,37 @@ class LinkServer:
                 peer = self._peers[name] = _Peer(identity, frame.boot)
         if peer is None or peer.boot != frame.boot:
             raise ProtocolError("it has not said hello")
-        if frame.seq <= peer.seq:
-            raise ProtocolError(f"number {frame.seq} was heard before")
+        if not isinstance(frame, BesideFromChild):  # those have numbers of their own
+            if frame.seq <= peer.seq:
+                raise ProtocolError(f"number {frame.seq} was heard before")
+            peer.seq = frame.seq
         peer.identity = identity
-        peer.seq = frame.seq
-
-    def _reaches(self, peer: _Peer) -> bool:
-        """Whether its connection still stands, as far as TCP knows; an empty message says nothing."""
-        try:
-            self._socket.send_multipart([peer.identity, MAGIC], zmq.NOBLOCK)
-        except zmq.Again:
-            return True
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            return False
-        finally:
-            self._drained.look_again()
-        return True
 
     def _refuse(self, identity: bytes, why: str) -> None:
         self._send(identity, encode(Refused(why)))
 
-    def _send(self, identity: bytes, parts: list[bytes]) -> None:
+    def _reaches(self, peer: _Peer) -> bool:
+        """Whether its connection stands, as far as TCP knows. A message without a document says nothing."""
         try:
-            self._socket.send_multipart([identity, *parts], zmq.NOBLOCK)
+            self._send_now(peer.identity, [MAGIC])
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
+            return error.errno == zmq.EAGAIN
+        return True
+
+    def _send(self, identity: bytes, parts: list[bytes]) -> bool:
+        try:
+            self._send_now(identity, parts)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                raise
+            return False
+        return True
+
+    def _send_now(self, identity: bytes, parts: list[bytes]) -> None:
+        try:
+            self._socket.send_multipart([identity, *parts], zmq.NOBLOCK)
         finally:
             self._drained.look_again()
 

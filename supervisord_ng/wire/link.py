@@ -1,6 +1,6 @@
 """The link between two nodes as bytes (docs/protocol.md): frames to messages and back, for both ends.
 
-    b"SNGL1" | one JSON document, an object with "type"
+    b"SNGL1" | one MessagePack document, a map with "type"
 
 What a peer says is untrusted although its key is known: types, lengths and ranges are checked by the
 annotations of `model.link`, and the size of a message by the socket. Fields that are not known are ignored, so
@@ -15,25 +15,23 @@ from typing import TypeVar
 import msgspec
 
 from supervisord_ng.errors import ProtocolError
-from supervisord_ng.model.link import FromChild, FromParent, Refused
+from supervisord_ng.model.link import AnyFromChild, AnyFromParent
 
 MAGIC = b"SNGL1"
 
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder()
-_from_child: msgspec.json.Decoder[FromChild] = msgspec.json.Decoder(FromChild)
-_from_parent: msgspec.json.Decoder[FromParent | Refused] = msgspec.json.Decoder(
-    FromParent | Refused
-)
+_encoder = msgspec.msgpack.Encoder()
+_from_child: msgspec.msgpack.Decoder[AnyFromChild] = msgspec.msgpack.Decoder(AnyFromChild)
+_from_parent: msgspec.msgpack.Decoder[AnyFromParent] = msgspec.msgpack.Decoder(AnyFromParent)
 
 
-def encode(frame: FromChild | FromParent | Refused) -> list[bytes]:
+def encode(frame: AnyFromChild | AnyFromParent) -> list[bytes]:
     """Turn a frame into the parts of a ZeroMQ message."""
     return [MAGIC, _encoder.encode(frame)]
 
 
-def decode_from_child(parts: Sequence[bytes]) -> FromChild:
+def decode_from_child(parts: Sequence[bytes]) -> AnyFromChild:
     """Read what a node below says.
 
     Raises:
@@ -42,7 +40,7 @@ def decode_from_child(parts: Sequence[bytes]) -> FromChild:
     return _decode(_from_child, parts)
 
 
-def decode_from_parent(parts: Sequence[bytes]) -> FromParent | Refused:
+def decode_from_parent(parts: Sequence[bytes]) -> AnyFromParent:
     """Read what the node above says.
 
     Raises:
@@ -51,7 +49,7 @@ def decode_from_parent(parts: Sequence[bytes]) -> FromParent | Refused:
     return _decode(_from_parent, parts)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], parts: Sequence[bytes]) -> T:
+def _decode(decoder: msgspec.msgpack.Decoder[T], parts: Sequence[bytes]) -> T:
     if len(parts) != 2 or parts[0] != MAGIC:
         raise ProtocolError(f"cannot read message: not {MAGIC.decode()} and one document")
     try:
