@@ -46,6 +46,21 @@ http {{
 """
 
 
+HAPROXY = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend front
+    bind 127.0.0.1:{port}
+    monitor-uri /alive
+    default_backend back
+backend back
+    server one 127.0.0.1:{behind}
+"""
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of this host that nobody listens on, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -141,6 +156,19 @@ command = ["{require_program("nginx")}", "-e", "stderr", "-p", "{own}", "-c", "{
 ready = {{ http = "http://127.0.0.1:{port}/alive" }}
 liveness = {{ http = "http://127.0.0.1:{port}/alive", interval = "300ms", timeout = "500ms", failures = 2 }}
 stop_signal = "QUIT"
+shutdown = "30s"
+{AS_NOBODY}"""
+
+
+def haproxy(directory: Path, port: int, behind: int) -> str:
+    """HAProxy, master and worker. (USR1 would let it finish what it serves.)"""
+    own = directory_of_nobody(directory, "haproxy")
+    (directory / "haproxy.cfg").write_text(HAPROXY.format(port=port, behind=behind))
+    return f"""
+[worker.haproxy]
+command = ["{require_program("haproxy")}", "-Ws", "-C", "{own}", "-f", "{directory}/haproxy.cfg"]
+ready = "notify"
+liveness = {{ http = "http://127.0.0.1:{port}/alive", interval = "300ms", timeout = "500ms", failures = 2 }}
 shutdown = "30s"
 {AS_NOBODY}"""
 

@@ -16,6 +16,7 @@ from tests.daemon.node import Node
 from tests.daemon.services import (
     free_ports,
     gunicorn,
+    haproxy,
     nginx,
     postgres,
     processes_of,
@@ -149,3 +150,29 @@ def test_a_stopped_nginx_is_found_by_a_page(short_dir: Path) -> None:
         wait_replaced(node, "nginx", main)
         assert not serving.is_running()
         ended(node)
+
+
+def test_haproxy_reloads_hangs_and_ends(short_dir: Path) -> None:
+    """Its master says READY=1, RELOADING=1 and MAINPID=; a stopped worker of it is found by a page."""
+    port, behind = free_ports(2)
+    with Node(short_dir, haproxy(short_dir, port, behind)) as node:
+        main = node.wait_up(WAIT_S).pids()["haproxy"]
+        (before,) = serving(node, main)
+        node.ask("signal", paths=["haproxy"], signal=signal.SIGUSR2, main=True)
+        eventually(lambda: before not in serving(node, main), "another one serves", WAIT_S)
+        # "reloading" until READY=1; some versions say "Ready." then.
+        eventually(lambda: node.row("haproxy")["status_text"] in (None, "Ready."), "done", WAIT_S)
+        assert (main, []) == (node.pids()["haproxy"], node.crashes())
+        (after,) = serving(node, main)
+        after.send_signal(signal.SIGSTOP)
+        report = eventually(node.crashes, "a report", WAIT_S)[0]
+        assert "liveness" == report["reason"]
+        assert f"process {after.pid}: stopped" in report["stacks"]
+        wait_replaced(node, "haproxy", main)
+        assert 0 == node.status()["rejected"]["notify"]
+        ended(node)
+
+
+def serving(node: Node, main: int) -> list[psutil.Process]:
+    """Every process below the daemon but the main one of its only worker."""
+    return [process for process in processes_of(node) if process.pid != main]
