@@ -170,7 +170,8 @@ class CgroupWhole:
         if signum != signal.SIGKILL:
             return self._cgroup.signal(signum)
         self._doomed = True
-        alive = not self._cgroup.is_empty(self._events)
+        # Without the descriptor: reading it would disarm it, and `is_gone` would never be asked.
+        alive = not self._cgroup.is_empty()
         self._cgroup.kill()
         return alive
 

@@ -161,7 +161,7 @@ shutdown = "30s"
 
 
 def haproxy(directory: Path, port: int, behind: int) -> str:
-    """HAProxy, master and worker. (USR1 would let it finish what it serves.)"""
+    """HAProxy, master and worker; ended by TERM, which waits for nobody."""
     own = directory_of_nobody(directory, "haproxy")
     (directory / "haproxy.cfg").write_text(HAPROXY.format(port=port, behind=behind))
     return f"""

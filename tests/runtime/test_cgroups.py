@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.spec import LaunchSpec, Resources
 from supervisord_ng.runtime.cgroups import Cgroup, Cgroups
+from supervisord_ng.runtime.procfs import Census
+from supervisord_ng.runtime.whole import CgroupWhole
 from tests.needs import require_root
 from tests.runtime.isolated import Isolated, make_cgroups, play_isolated
 from tests.runtime.world import until
@@ -199,6 +202,27 @@ def test_what_another_daemon_left_is_killed(cgroups: Cgroups) -> None:
         group.add(left.pid)
         cgroups.kill_leftovers()
         assert left.wait(10) == -9
+
+
+def test_a_kill_that_comes_upon_an_empty_group_silences_nothing(cgroups: Cgroups) -> None:
+    """The kernel has told that it is empty, and nobody has looked yet: it still tells."""
+    group = cgroups.of_worker("w")
+    whole = CgroupWhole(group)
+    census = Census(list)
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        group.add(process.pid)
+        events = whole.open_events()
+        assert events is not None
+        assert not whole.is_gone(census)
+        process.kill()
+        process.wait(60)
+    with select.epoll() as epoll:
+        epoll.register(events, select.EPOLLPRI)
+        assert [events] == [fd for fd, _ in epoll.poll(60)]
+        assert not whole.signal(signal.SIGKILL, census)
+        assert [events] == [fd for fd, _ in epoll.poll(0)]
+    assert whole.is_gone(census)
+    whole.close_events()
 
 
 def test_a_forgotten_worker_has_no_group(tmp_path: Path) -> None:
