@@ -113,7 +113,7 @@ def start_tree(turn: Turn, order: StartTree) -> None:
         children[name] = replace(children[name], idle=Idle.STOPPED, by_operator=True)
     turn.set_children(order.path, children)
     for child in children.values():
-        _ensure_supervisors(turn, child, retired)
+        ensure_supervisors(turn, child, retired)
     turn.update(
         order.path,
         incarnation=order.incarnation,
@@ -128,16 +128,37 @@ def start_tree(turn: Turn, order: StartTree) -> None:
     turn.emit(Note(EventName.STARTING, order.path, order.incarnation, kind="supervisor"))
 
 
-def add_child(turn: Turn, path: str, spec: ChildSpec, *, dynamic: bool) -> None:
-    """Put a new child at the end of the start order, not started."""
-    retired = turn.supervisor(path).retired
+def add_child(turn: Turn, path: str, spec: ChildSpec, *, used: int = 0) -> None:
+    """Put a child that is added at run time at the end of the start order, not started.
+
+    `used` is the last incarnation number that it ever had.
+    """
+    retired = max(turn.supervisor(path).retired, used)
     child_path = names.join(path, spec.name)
-    child = new_child(child_path, spec, incarnation=retired, dynamic=dynamic)
+    child = new_child(child_path, spec, incarnation=retired, dynamic=True)
     turn.put_child(child)
-    _ensure_supervisors(turn, child, retired)
+    ensure_supervisors(turn, child, retired)
 
 
-def _ensure_supervisors(turn: Turn, child: ChildState, retired: int) -> None:
+def instance_of(template: ChildSpec, name: str, arguments: tuple[str, ...] = ()) -> ChildSpec:
+    """The one specification of a simple_one_for_one supervisor, as that of its instance `name`.
+
+    The arguments are appended to the command, as in OTP; the instance's log is its own.
+    """
+    if not isinstance(template, WorkerSpec):
+        return replace(template, name=name)
+    directory, slash, _ = template.log.file.rpartition("/")
+    number = name.removeprefix(f"{template.name}@")
+    return replace(
+        template,
+        name=name,
+        instance=int(number) if number != name and number.isdecimal() else None,
+        launch=replace(template.launch, command=(*template.launch.command, *arguments)),
+        log=replace(template.log, file=f"{directory}{slash}{name}.log"),
+    )
+
+
+def ensure_supervisors(turn: Turn, child: ChildState, retired: int) -> None:
     """A supervisor below that was forgotten (a temporary one), or is new, gets its states."""
     if isinstance(child.spec, SupervisorSpec) and child.path not in turn.supervisors:
         for supervisor in supervisors_of(child.spec, child.path, {}, retired).values():

@@ -110,6 +110,7 @@ def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
             beat_timeout=None,
             by_operator=False,
             counted=False,
+            renew=False,
             restarts=child.restarts + automatic,
         )
     )

@@ -70,18 +70,16 @@ def _start_child(turn: Turn, path: str, call: Call) -> None:
     if known is not None:
         _answer(turn, call, "already_present")
         return
-    spec = _template(supervisor, call.name) if simple else cast("ChildSpec", call.spec)
+    if simple:
+        spec = boot.instance_of(supervisor.spec.children[0], call.name, call.args)
+    else:
+        spec = cast("ChildSpec", call.spec)
     refused = None if simple else bad_combination(supervisor.spec, spec)
     if refused is not None:
         _answer(turn, call, "invalid", why=refused)
         return
-    boot.add_child(turn, path, spec, dynamic=True)
+    boot.add_child(turn, path, spec, used=call.used)
     turn.update(path, plan=Plan(Purpose.CALL, start=(call.name,), call=call))
-
-
-def _template(supervisor: SupervisorState, name: str) -> ChildSpec:
-    """The one specification of a simple_one_for_one supervisor, as that of its instance `name`."""
-    return replace(supervisor.spec.children[0], name=name)
 
 
 def bad_combination(supervisor: SupervisorSpec, spec: ChildSpec) -> str | None:

@@ -93,6 +93,33 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     with_siblings: tuple[str, ...] = ()
 
 
+class Reconfigure(msgspec.Struct, frozen=True, tag="reconfigure"):
+    """A worker is specified by `spec` from now on. Whatever runs of it runs on."""
+
+    path: str
+    spec: WorkerSpec
+
+
+class Forget(msgspec.Struct, frozen=True, tag="forget"):
+    """A worker of which nothing is left belongs to the tree no more."""
+
+    path: str
+
+
+class FailedStart(msgspec.Struct, frozen=True):
+    """A child that a reload wanted to run, and why it does not."""
+
+    path: str
+    reason: ExitReason
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """The answer to a `Reload`: everything that it asked for is done, but for the starts that failed."""
+
+    request: int
+    failed: tuple[FailedStart, ...] = ()
+
+
 class ChildInfo(msgspec.Struct, frozen=True):
     """One row of which_children: `incarnation` is None for OTP's undefined."""
 
@@ -181,6 +208,9 @@ Effect = (
     | Dump
     | Report
     | Note
+    | Reconfigure
+    | Forget
+    | Reloaded
     | Reply
     | TreeUp
     | Halt

@@ -12,7 +12,7 @@ import msgspec
 
 from supervisord_ng.model.exits import SHUTDOWN, ExitReason, ExitStatus
 from supervisord_ng.model.link import FromChild, FromParent
-from supervisord_ng.model.spec import ChildSpec
+from supervisord_ng.model.spec import ChildSpec, SupervisorSpec
 
 
 class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
@@ -175,9 +175,10 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     """A request to the supervisor `path`, answered by the effect `Reply` with the same `request`.
 
     `op` is a function of supervisor(3). `name` is the child's id. `spec` is for start_child, and None there
-    means an instance of the template (simple_one_for_one). `now` lets restart_child start a child whose
-    retry is pending, as an operator expects, where OTP answers {error, restarting}. `incarnation` makes
-    terminate_child mean that process and no later one, as the pid does in simple_one_for_one.
+    means an instance of the template (simple_one_for_one), to whose command `args` are appended. `now` lets
+    restart_child start a child whose retry is pending, as an operator expects, where OTP answers
+    {error, restarting}. `incarnation` makes terminate_child mean that process and no later one, as the pid
+    does in simple_one_for_one. `used` is the last incarnation number that a child to be started ever had.
     """
 
     path: str
@@ -192,8 +193,22 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     ]
     name: str = ""
     spec: ChildSpec | None = None
+    args: tuple[str, ...] = ()
     now: bool = False
     incarnation: int | None = None
+    used: int = 0
+
+
+class Reload(msgspec.Struct, frozen=True, tag="reload"):
+    """The tree is to be as `spec` says from now on, see `core.reload`. Answered by the effect `Reloaded`.
+
+    Requires that `core.reload.refusals` has none. `incarnations` are the last numbers ever used, by path, of
+    children that the tree does not have now.
+    """
+
+    spec: SupervisorSpec
+    request: int
+    incarnations: dict[str, int] = {}
 
 
 class Connected(msgspec.Struct, frozen=True, tag="connected"):
@@ -256,6 +271,7 @@ Event = (
     | Suspend
     | Resume
     | Call
+    | Reload
     | Connected
     | FrameFromParent
     | FrameFromChild

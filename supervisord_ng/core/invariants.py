@@ -25,6 +25,10 @@ def check(state: NodeState) -> None:
     """Raise AssertionError, naming the place, when the state is one that must not be."""
     assert state.root in state.supervisors, "no root"
     assert state.halted <= (not state.supervisors[state.root].alive), "halted with a living root"
+    for reload in state.reloads:
+        assert reload.waiting, "a reload is done and not answered"
+        for path in reload.waiting:
+            assert state.supervisors[path].alive, f"{path}: dead, and a reload waits for it"
     for path, supervisor in state.supervisors.items():
         assert supervisor.path == path, path
         _check_place(state, supervisor)
@@ -70,7 +74,7 @@ def _check_supervisor(supervisor: SupervisorState) -> None:
         assert 0 <= plan.stop_at <= len(plan.stop), where
         assert 0 <= plan.start_at <= len(plan.start), where
         assert (plan.purpose is Purpose.EXIT) == (plan.reason is not None), where
-        assert plan.resume is None or plan.purpose is Purpose.CALL, where
+        assert plan.resume is None or plan.purpose in (Purpose.CALL, Purpose.RELOAD), where
     leaving = plan is not None and plan.purpose is Purpose.EXIT
     if not leaving:
         allowed = intensity.is_allowed(supervisor.restarts, supervisor.spec.intensity)

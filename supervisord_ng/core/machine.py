@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from supervisord_ng.core import boot as fresh
 from supervisord_ng.core import child as life
-from supervisord_ng.core import liveness, remote, termination, uplink
+from supervisord_ng.core import liveness, reload, remote, termination, uplink
 from supervisord_ng.core import resume as resumption
 from supervisord_ng.core import supervisor as process
 from supervisord_ng.core.effects import Effect, Reply
@@ -37,6 +37,7 @@ from supervisord_ng.core.events import (
     Lagged,
     MainChanged,
     Refuse,
+    Reload,
     ReportsArrived,
     ReportsOffered,
     ReportStored,
@@ -58,6 +59,7 @@ from supervisord_ng.core.state import (
     NodeState,
     Outbox,
     Phase,
+    Reconcile,
     Retry,
     StartTree,
     StopTree,
@@ -72,6 +74,7 @@ from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 OfLink = (
     Connected | FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
 )
+FromOutside = Call | Reload | Stop | Kill | Refuse | Suspend | Resume
 AboutChild = (
     Spawned
     | SpawnFailed
@@ -272,14 +275,6 @@ def _take(turn: Turn, event: Event) -> None:
             _beats(turn, event)
         case Lagged():
             _lagged(turn, event)
-        case Call(path=path):
-            _call(turn, path, event)
-        case Stop(reason=reason):
-            _stop(turn, reason)
-        case Kill(path=path):
-            _kill_supervisor(turn, path)
-        case Refuse():
-            turn.change(refusals=(*turn.node.refusals, event))
         case (
             Connected()
             | FrameFromParent()
@@ -289,11 +284,28 @@ def _take(turn: Turn, event: Event) -> None:
             | ReportsArrived()
         ):
             _take_from_link(turn, event)
+        case Call() | Reload() | Stop() | Kill() | Refuse() | Suspend() | Resume():
+            _take_order(turn, event)
+        case _:
+            _about_child(turn, event)
+
+
+def _take_order(turn: Turn, event: FromOutside) -> None:
+    match event:
+        case Call(path=path):
+            _call(turn, path, event)
+        case Reload():
+            for path in reload.begin(turn, event):
+                process.receive(turn, path, Reconcile())
+        case Stop(reason=reason):
+            _stop(turn, reason)
+        case Kill(path=path):
+            _kill_supervisor(turn, path)
+        case Refuse():
+            turn.change(refusals=(*turn.node.refusals, event))
         case Suspend(path=path) | Resume(path=path):
             if path in turn.supervisors:
                 process.suspend(turn, path, suspended=isinstance(event, Suspend))
-        case _:
-            _about_child(turn, event)
 
 
 def _take_from_link(turn: Turn, event: OfLink) -> None:

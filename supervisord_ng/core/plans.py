@@ -92,7 +92,8 @@ def _settle_stopped(turn: Turn, path: str, child: ChildState) -> None:
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
     never_ran = child.standing is Standing.DOWN and not child.asked
     still_to_come = plan.purpose is Purpose.RESTART and never_ran  # of a boot that is retried
-    if simple or (child.spec.restart is Restart.TEMPORARY and not still_to_come):
+    comes_back = still_to_come or plan.purpose is Purpose.RELOAD
+    if child.removed or ((simple or child.spec.restart is Restart.TEMPORARY) and not comes_back):
         turn.remove_child(child.path)
         return
     by_operator = plan.purpose is Purpose.CALL
@@ -181,8 +182,10 @@ def start_next(turn: Turn, path: str) -> bool:
 
 def _wanted(child: ChildState, plan: Plan) -> bool:
     """Whether a plan starts this child: `autostart = false` wants a person, or to have been running."""
-    if plan.purpose is Purpose.BOOT and child.by_operator:
-        return False  # a daemon before this one was told to stop it
+    if child.removed:
+        return False
+    if child.by_operator and plan.purpose in (Purpose.BOOT, Purpose.RELOAD):
+        return False  # it was told to stop, perhaps under a daemon before this one
     return plan.purpose is Purpose.CALL or is_autostarted(child) or child.idle is not Idle.STOPPED
 
 

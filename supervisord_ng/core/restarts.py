@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import intensity, plans, strategy, termination
+from supervisord_ng.core import intensity, plans, reload, strategy, termination
 from supervisord_ng.core.backoff import delay_ns
 from supervisord_ng.core.effects import Note
 from supervisord_ng.core.state import (
@@ -215,6 +215,9 @@ def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
     assert plan is not None
     if plan.purpose is Purpose.CALL:
         _call_failed(turn, path, child, plan, reason)
+    elif plan.purpose is Purpose.RELOAD:
+        reload.failed(turn, path, child, reason)
+        turn.update(path, plan=replace(plan, start_at=plan.start_at + 1))
     elif plan.purpose is Purpose.EXIT:
         report_start_error(turn, path, child, reason, Decision.NONE)
         turn.put_child(replace(child, standing=Standing.DOWN, offender=None, idle=Idle.FAILED))

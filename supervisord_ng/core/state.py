@@ -20,6 +20,7 @@ from typing import Literal
 
 import msgspec
 
+from supervisord_ng.core.effects import FailedStart
 from supervisord_ng.core.events import Call, Refuse
 from supervisord_ng.model.exits import ExitReason
 from supervisord_ng.model.link import Order as RemoteOrder
@@ -95,6 +96,8 @@ class ChildState(msgspec.Struct, frozen=True):
     tries: int = 0  # restarts in a row, for the back-off
     counted: bool = False  # the restart that `deadline` waits for is in the window already
     dynamic: bool = False  # added at run time; forgotten when its supervisor restarts
+    renew: bool = False  # a reload wants it started, anew if it runs
+    removed: bool = False  # a reload wants it gone
 
     @property
     def name(self) -> str:
@@ -115,6 +118,7 @@ class Purpose(StrEnum):
     BOOT = "boot"
     RESTART = "restart"
     CALL = "call"
+    RELOAD = "reload"
     EXIT = "exit"
 
 
@@ -122,7 +126,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What a busy supervisor is doing: stop some children, then start some, then say so.
 
     That is the whole repertoire of supervisor(3): a boot starts all; a restart stops the range its strategy
-    names and starts it again; terminate_child stops one; an end stops all. `stop` is in the order of
+    names and starts it again; terminate_child stops one; an end stops all. A reload stops what goes or has
+    changed and starts what is new or has changed. `stop` is in the order of
     stopping, `start` in the order of starting; `stop_at` and `start_at` count what is dealt with. A child at
     its place is waited for before the next one is touched, unless `parallel`.
     """
@@ -139,7 +144,9 @@ class Plan(msgspec.Struct, frozen=True):
     retrying: bool = False  # RESTART: an earlier attempt failed
     delay_ns: int = 0  # RESTART: the pause between stopping and starting
     call: Call | None = None
-    resume: Plan | None = None  # CALL: the plan that was interrupted, and goes on afterwards
+    resume: Plan | None = (
+        None  # CALL, RELOAD: the plan that was interrupted, and goes on afterwards
+    )
     reason: ExitReason | None = None  # EXIT: what the supervisor ends with
     errors: tuple[
         ExitReason, ...
@@ -166,6 +173,10 @@ class ParentStop(msgspec.Struct, frozen=True, tag="parent_stop"):
     """The parent asks this supervisor to end (an exit signal of the parent)."""
 
     reason: ExitReason
+
+
+class Reconcile(msgspec.Struct, frozen=True, tag="reconcile"):
+    """Children are marked by a reload: act on the marks."""
 
 
 # --- what a parent orders and what becomes of a start: never wait in a mailbox -------------------
@@ -217,7 +228,7 @@ class ChildGone(msgspec.Struct, frozen=True):
 
 Order = StartTree | StopTree | KillTree
 Outcome = ChildStarted | ChildStartFailed | ChildGone
-Message = ChildEnded | Retry | ParentStop | Call
+Message = ChildEnded | Retry | ParentStop | Reconcile | Call
 
 
 class SupervisorState(msgspec.Struct, frozen=True):
@@ -286,6 +297,14 @@ class Uplink(msgspec.Struct, frozen=True):
     outbox: Outbox = Outbox()
 
 
+class Reloading(msgspec.Struct, frozen=True):
+    """A reload under way: which supervisors have still to act on it, and what could not be started."""
+
+    request: int
+    waiting: tuple[str, ...]
+    failed: tuple[FailedStart, ...] = ()
+
+
 class NodeState(msgspec.Struct, frozen=True):
     """The whole node. `supervisors` maps a path to its supervisor, parents before their children."""
 
@@ -306,4 +325,5 @@ class NodeState(msgspec.Struct, frozen=True):
     )
     uplink: Uplink | None = None
     downlinks: dict[str, Downlink] = {}  # by the name of the remote child
+    reloads: tuple[Reloading, ...] = ()
     chain: tuple[str, ...] = ()  # why supervisors gave up, oldest first; told when the root ends

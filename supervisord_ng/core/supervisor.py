@@ -5,14 +5,14 @@ nothing while it starts or stops a child. Here the waiting is visible: a supervi
 and what arrives meanwhile stands in its `mailbox`, in order of arrival. `run` carries the plan on as far as it
 goes, then takes the next message, until it waits again or has nothing to do. Three things do not wait in the
 mailbox: what becomes of the child that the plan waits for, the parent's order to stop, which cuts everything
-short, and an operator's call while a slow start is waited for.
+short, and an operator's call or a reload while a slow start is waited for.
 """
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import boot, commands, plans, restarts, termination
+from supervisord_ng.core import boot, commands, plans, reload, restarts, termination
 from supervisord_ng.core.effects import Note, Reply, TreeUp
 from supervisord_ng.core.events import BecameReady, Call
 from supervisord_ng.core.state import (
@@ -29,6 +29,7 @@ from supervisord_ng.core.state import (
     Phase,
     Plan,
     Purpose,
+    Reconcile,
     Retry,
     Standing,
     StartTree,
@@ -73,6 +74,8 @@ def receive(turn: Turn, path: str, message: Message) -> None:
         return
     if isinstance(message, Call) and _waits_for_readiness(turn, path):
         _interrupt(turn, path, message)
+    elif isinstance(message, Reconcile) and _waits_for_readiness(turn, path):
+        reload.reconcile(turn, path)
     else:
         turn.update(path, mailbox=(*supervisor.mailbox, message))
     run(turn, path)
@@ -134,6 +137,8 @@ def _handle(turn: Turn, path: str, message: Message) -> None:
             restarts.retry(turn, path, message)
         case ParentStop():
             termination.asked_by_parent(turn, path, message.reason)
+        case Reconcile():
+            reload.reconcile(turn, path)
         case Call():
             commands.handle(turn, path, message)
 
@@ -148,7 +153,9 @@ def _finish(turn: Turn, path: str) -> None:
         return
     turn.update(path, plan=plan.resume)
     plans.reply(turn, plan)
-    if plan.purpose is not Purpose.CALL and not supervisor.booted:
+    if plan.purpose is Purpose.RELOAD:
+        reload.settled(turn, path)
+    elif plan.purpose is not Purpose.CALL and not supervisor.booted:
         _announce_started(turn, path)
 
 
@@ -201,20 +208,32 @@ def _without(plan: Plan, name: str) -> Plan:
 
 
 def _child_start_failed(turn: Turn, outcome: ChildStartFailed) -> None:
-    """The failure belongs to the plan that started the child, also when a call has interrupted it."""
+    """The failure belongs to the plan that started the child, also when others have interrupted it."""
     path = outcome.path
     plan = turn.supervisor(path).plan
     assert plan is not None, "a child starts only by a plan"
-    if plan.resume is None or (plan.call is not None and plan.call.name == outcome.name):
-        restarts.start_failed(turn, path, outcome.name, outcome.reason)
-        return
-    turn.update(path, plan=plan.resume)
+    above: list[Plan] = []
+    while plan.resume is not None and not _starts(plan, outcome.name):
+        above.insert(0, plan)
+        plan = plan.resume
+    turn.update(path, plan=plan)
     restarts.start_failed(turn, path, outcome.name, outcome.reason)
     beneath = turn.supervisor(path).plan
-    if beneath is not None and beneath.purpose is Purpose.EXIT:
-        plans.reply(turn, plan, "shutdown")
-    else:
-        turn.update(path, plan=replace(plan, resume=beneath))
+    for interrupting in above:
+        if beneath is not None and beneath.purpose is Purpose.EXIT:
+            plans.reply(turn, interrupting, "shutdown")
+        else:
+            beneath = replace(interrupting, resume=beneath)
+            turn.update(path, plan=beneath)
+
+
+def _starts(plan: Plan, name: str) -> bool:
+    """Whether it is this plan, which has interrupted another, that has started the child."""
+    if plan.call is not None:
+        return plan.call.name == name
+    return plan.stop_at == len(plan.stop) and plan.start[plan.start_at : plan.start_at + 1] == (
+        name,
+    )
 
 
 def _child_gone(turn: Turn, outcome: ChildGone) -> None:
@@ -234,11 +253,14 @@ def _child_gone(turn: Turn, outcome: ChildGone) -> None:
             turn.update(outcome.path, mailbox=(*supervisor.mailbox, message))
 
 
+_SLOW = (Purpose.BOOT, Purpose.RESTART, Purpose.RELOAD)
+
+
 # --- calls that do not wait for a slow start -----------------------------------------------------
 def _waits_for_readiness(turn: Turn, path: str) -> bool:
     supervisor = turn.supervisor(path)
     plan = supervisor.plan
-    if plan is None or supervisor.suspended or plan.purpose not in (Purpose.BOOT, Purpose.RESTART):
+    if plan is None or supervisor.suspended or plan.purpose not in _SLOW:
         return False
     if plan.stop_at < len(plan.stop) or plan.start_at >= len(plan.start):
         return False

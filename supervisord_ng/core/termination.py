@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from supervisord_ng.core import plans, remote, uplink
+from supervisord_ng.core import plans, reload, remote, uplink
 from supervisord_ng.core.effects import Halt, Note, Reply
 from supervisord_ng.core.events import Call, Exited
 from supervisord_ng.core.state import Idle, ParentStop, Phase, Plan, Purpose, Standing
@@ -67,6 +67,7 @@ def finish_exit(turn: Turn, path: str) -> None:
     turn.update(
         path, alive=False, booted=False, plan=None, mailbox=(), suspended=False, restarts=()
     )
+    reload.settled(turn, path)
     if not plan.brutal:
         _note_exit(turn, path, plan.reason)
     for message in supervisor.mailbox:

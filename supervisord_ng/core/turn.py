@@ -12,12 +12,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from supervisord_ng.core import backoff
-from supervisord_ng.core.effects import Effect
+from supervisord_ng.core.effects import Effect, Forget
 from supervisord_ng.core.events import BecameReady, Exited, Refuse
 from supervisord_ng.core.state import ChildState, NodeState, Order, Outcome, SupervisorState
 from supervisord_ng.limits import GIVE_UPS_KEPT
 from supervisord_ng.model import names
-from supervisord_ng.model.spec import SupervisorSpec
+from supervisord_ng.model.spec import SupervisorSpec, WorkerSpec
 
 Internal = Order | Outcome | BecameReady | Exited
 
@@ -102,11 +102,16 @@ class Turn:
         above = names.parent(path)
         gone = self._own_children(above).pop(names.leaf(path))
         used = [self._supervisors[above].retired, gone.incarnation]
-        if isinstance(gone.spec, SupervisorSpec):
+        if isinstance(gone.spec, WorkerSpec):
+            self.emit(Forget(path))
+        elif isinstance(gone.spec, SupervisorSpec):
             inside = f"{path}/"
             for other in [p for p in self._supervisors if p == path or p.startswith(inside)]:
                 supervisor = self._supervisors[other]
                 used += [supervisor.retired, *(c.incarnation for c in supervisor.children.values())]
+                for child in supervisor.children.values():
+                    if isinstance(child.spec, WorkerSpec):
+                        self.emit(Forget(child.path))
                 self._remove(other)
         self.update(above, retired=max(used))
         self._move_deadline(above, gone.deadline, None)

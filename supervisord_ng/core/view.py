@@ -110,7 +110,7 @@ def child_state(above: SupervisorState, child: ChildState) -> State:
     if child.standing is Standing.UP:  # dead, and its supervisor is busy with others
         assert child.last_exit is not None
         return State.RESTARTING if is_restarted(child, child.last_exit) else State.EXITED
-    if child.idle is Idle.WAITING and not _is_to_be_started(above, child.name):
+    if child.idle is Idle.WAITING and not (child.renew or _is_to_be_started(above, child.name)):
         return State.STOPPED
     return State(child.idle.value)
 

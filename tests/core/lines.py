@@ -24,6 +24,9 @@ def describe(effect: effects.Effect) -> str | None:
             return _note(effect)
         case effects.Reply():
             return _reply(effect)
+        case effects.Reloaded():
+            failed = [f"{one.path} {one.reason.text}" for one in effect.failed]
+            return ", ".join([f"reloaded {effect.request}", *failed])
         case effects.TreeUp():
             return "tree up"
         case effects.Halt():

@@ -148,8 +148,8 @@ STRATEGIES = {
     ),
     "a temporary bystander is revived": _one(
         "plans",
-        "if simple or (child.spec.restart is Restart.TEMPORARY and not still_to_come):",
-        "if simple:",
+        "((simple or child.spec.restart is Restart.TEMPORARY) and not comes_back):",
+        "(simple and not comes_back):",
     ),
     "a sibling that was down stays down": _one(
         "restarts",

@@ -79,6 +79,7 @@ class Node:
         self.processes: dict[str, Process] = {}
         self.replies: dict[int, effects.Reply] = {}
         self.reports: list[effects.Report] = []
+        self.reloaded: dict[int, effects.Reloaded] = {}
         self.halted: effects.Halt | None = None
         self.lines: list[str] = []
         self._told = 0
@@ -224,6 +225,15 @@ class Node:
         """The parent of the root asks it to end."""
         self.happens(events.Stop(reason))
 
+    def reload(self, spec: SupervisorSpec) -> int:
+        """The tree is to be as this says; returns the number of the request."""
+        self._requests += 1
+        self._supervisors |= {
+            path for path, below in walk(spec) if isinstance(below, SupervisorSpec)
+        }
+        self.happens(events.Reload(spec, self._requests))
+        return self._requests
+
     def call(self, op: Any, path: str, **more: Any) -> int:
         """Ask a supervisor for something about its child at `path`; returns the number of the request."""
         self._requests += 1
@@ -347,6 +357,9 @@ class Node:
                 case effects.Reply() if effect.request != memory.NOBODY:
                     assert effect.request not in self.replies, "answered twice"
                     self.replies[effect.request] = effect
+                case effects.Reloaded():
+                    assert effect.request not in self.reloaded, "answered twice"
+                    self.reloaded[effect.request] = effect
                 case effects.Halt():
                     assert self.halted is None, "halted twice"
                     assert not self.processes, f"halted and left {self.alive()}"

@@ -35,7 +35,7 @@ _WORDS: dict[str, type] = {
 
 def worker(name: str, **keys: Any) -> WorkerSpec:
     """A worker as the configuration would say it; durations are text, "5s"."""
-    launch = LaunchSpec(command=("simulated",))
+    launch = LaunchSpec(command=(keys.pop("command", "simulated"),))
     return WorkerSpec(name=name, launch=launch, log=LogSpec(file=""), **_keys(keys))
 
 
