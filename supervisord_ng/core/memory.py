@@ -64,6 +64,7 @@ class ChildMemory(msgspec.Struct, frozen=True, omit_defaults=True):
     tries: int = 0
     counted: bool = False
     dynamic: bool = False
+    renew: bool = False
     spec: ChildSpec | None = None
 
 

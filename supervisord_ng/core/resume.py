@@ -29,6 +29,7 @@ from supervisord_ng.core.state import (
     Phase,
     Plan,
     Purpose,
+    Reconcile,
     SupervisorState,
 )
 from supervisord_ng.core.turn import Turn
@@ -89,6 +90,8 @@ def carry_on(turn: Turn, new: New) -> None:
     for supervisor in list(turn.supervisors.values()):
         children = {child.name: _living_on(turn, child) for child in supervisor.children.values()}
         turn.set_children(supervisor.path, children)
+        if supervisor.alive and any(child.renew for child in children.values()):
+            turn.update(supervisor.path, mailbox=(*supervisor.mailbox, Reconcile()))
     for path, names_of_new in new.items():
         _want(turn, path, names_of_new)
     if turn.supervisor(turn.root).booted:

@@ -215,7 +215,7 @@ def test_a_boot_leaves_alone_whom_operators_have_stopped() -> None:
         (
             ChildState,
             memory.ChildMemory,
-            {"path", "last_beat", "beat_age", "progress", "arrivals", "spec"},
+            {"path", "last_beat", "beat_age", "progress", "arrivals", "spec", "removed"},
         ),
         (
             SupervisorState,
@@ -227,7 +227,7 @@ def test_a_boot_leaves_alone_whom_operators_have_stopped() -> None:
             memory.NodeMemory,
             {
                 *("supervisors", "deadline", "seed", "up_announced", "refusals", "stopped"),
-                *("name", "boot", "uplink", "downlinks"),
+                *("name", "boot", "uplink", "downlinks", "reloads"),
             },
         ),
     ],
