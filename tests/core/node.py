@@ -24,16 +24,8 @@ from supervisord_ng.core.machine import boot, next_deadline, resume, step
 from supervisord_ng.core.view import rows
 from supervisord_ng.limits import SECOND
 from supervisord_ng.model import names
-from supervisord_ng.model.exits import (
-    SHUTDOWN,
-    SIGKILL,
-    ExitReason,
-    ExitStatus,
-    status_text,
-)
-from supervisord_ng.model.spec import (
-    SupervisorSpec,
-)
+from supervisord_ng.model.exits import SHUTDOWN, SIGKILL, ExitReason, ExitStatus, status_text
+from supervisord_ng.model.spec import SupervisorSpec
 from supervisord_ng.model.status import Row
 from tests.core.lines import describe
 from tests.core.trees import BOOM, NOPE, End, supervisor, walk, worker
