@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from supervisord_ng.config.units import parse_duration
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import ExitReason, ExitStatus, abnormal
@@ -37,6 +39,11 @@ def worker(name: str, **keys: Any) -> WorkerSpec:
     """A worker as the configuration would say it; durations are text, "5s"."""
     launch = LaunchSpec(command=(keys.pop("command", "simulated"),))
     return WorkerSpec(name=name, launch=launch, log=LogSpec(file=""), **_keys(keys))
+
+
+def other(spec: WorkerSpec) -> WorkerSpec:
+    """The same worker with another command."""
+    return replace(spec, launch=replace(spec.launch, command=("other",)))
 
 
 def supervisor(name: str, *children: ChildSpec, **keys: Any) -> SupervisorSpec:
