@@ -69,6 +69,8 @@ PHI_TIMEOUTS_MAX = 10  # a silence of so many timeouts is a hang whatever has be
 ADOPTION_GRACE_NS = (
     2 * SECOND
 )  # an adopted worker has to find the new daemon before it can beat: the SDK tries once a second
+LAG_GRACE_NS = 1 * SECOND  # for a worker to be heard after the daemon itself was late
+LAG_EXCUSES_MAX = 10  # in a row; on a host where all are always late a hang is to be found too
 DUMP_WAIT_NS = 500 * MS  # how long a hung worker is given to send its stacks before it is killed
 STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 
@@ -82,6 +84,7 @@ LEFTOVER_ROUNDS_MAX = (
 EVENT_LOOP_LAG_NS = (
     200 * MS
 )  # a wake-up later than this is our own lag and is taken off heartbeat deadlines
+LATENESS_KEPT_NS = 60 * SECOND  # our own lag is shown as the worst of about so long
 GONE_CHECK_NS = 20 * MS  # first re-check whether a process group is empty, when no SIGCHLD can tell
 GONE_CHECK_MAX_NS = 1 * SECOND  # the re-checks double up to this
 SIGNAL_BYTES = 64 * KIB  # what a pipe holds, pipe(7): one byte for each signal since the last turn

@@ -107,6 +107,7 @@ def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
             beat_age=None,
             progress=None,
             arrivals=None,
+            excused=0,
             beat_timeout=None,
             by_operator=False,
             counted=False,

@@ -249,6 +249,9 @@ class ReportsArrived(msgspec.Struct, frozen=True, tag="reports_arrived"):
     upto: int
 
 
+Word = Beats | BecameReady | Dumped | HeartbeatChanged | Extended | SelfStopping
+"""What a worker says of itself. It was said before it is heard, so hearing it judges nobody."""
+
 Event = (
     Spawned
     | SpawnFailed

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from supervisord_ng.core import accrual
 from supervisord_ng.core.state import Arrivals, ChildState, Phase
 from supervisord_ng.core.turn import Turn
+from supervisord_ng.limits import LAG_EXCUSES_MAX, LAG_GRACE_NS
 from supervisord_ng.model.spec import Heartbeat, WorkerSpec
 
 
@@ -20,21 +21,31 @@ def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
     if progress is not None and progress == child.progress:
         turn.put_child(replace(child, last_beat=turn.now))
         return
-    child = replace(
-        child, last_beat=turn.now, progress=progress, arrivals=_arrivals(child, turn.now)
-    )
+    arrivals = _arrivals(child, turn.now)
+    child = replace(child, last_beat=turn.now, progress=progress, arrivals=arrivals, excused=0)
     if child.phase is Phase.RUNNING:
         child = replace(child, deadline=next_beat_by(child, turn.now))
     turn.put_child(child)
 
 
 def lagged(turn: Turn, child: ChildState, lag_ns: int) -> None:
-    """The daemon was late: a worker's silence of that time says nothing."""
-    if child.phase is Phase.RUNNING and child.deadline is not None:
-        arrivals = child.arrivals
-        if arrivals is not None:
-            arrivals = replace(arrivals, last=arrivals.last + lag_ns)
-        turn.put_child(replace(child, deadline=child.deadline + lag_ns, arrivals=arrivals))
+    """The daemon was late: a worker's silence of that time says nothing.
+
+    What made us late, a busy host or a suspended one, may have made the worker late too, so whoever would be
+    judged now is given a moment more. Not for ever: on a host where everybody is always late there are hung
+    workers as well.
+    """
+    if child.phase not in (Phase.STARTING, Phase.RUNNING) or child.deadline is None:
+        return
+    deadline, excused = child.deadline + lag_ns, child.excused
+    if child.deadline <= turn.now:
+        if excused >= LAG_EXCUSES_MAX:
+            return
+        deadline, excused = max(deadline, turn.now + LAG_GRACE_NS), excused + 1
+    arrivals = child.arrivals
+    if arrivals is not None:
+        arrivals = replace(arrivals, last=arrivals.last + lag_ns)
+    turn.put_child(replace(child, deadline=deadline, excused=excused, arrivals=arrivals))
 
 
 def first_beat_by(child: ChildState, now: int) -> int | None:

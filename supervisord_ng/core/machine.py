@@ -1,7 +1,8 @@
 """The only entrance to the core: `boot` or `resume`, then `step` and `next_deadline`.
 
 Rules of this file. `step` first expires every deadline that is not later than `now`, ordered by time and path,
-then takes the event; only signs of life and the daemon's own lag, which move deadlines, go first. An event
+then takes the event. Only what workers say, and the daemon's own lag, expire nothing: they speak of the time
+before `now`, and nobody may be judged before all that has been said is heard. The next event judges. An event
 about a child carries the incarnation it is about, and one of another incarnation is dropped here and nowhere
 else. What the parts of the tree tell one another within a step goes through one queue, drained until it is
 empty: no recursion, and a bound on the number.
@@ -10,6 +11,7 @@ empty: no recursion, and a bound on the number.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -49,6 +51,7 @@ from supervisord_ng.core.events import (
     Suspend,
     Tick,
     Unresponsive,
+    Word,
 )
 from supervisord_ng.core.memory import Memory
 from supervisord_ng.core.state import (
@@ -75,6 +78,7 @@ OfLink = (
     Connected | FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
 )
 FromOutside = Call | Reload | Stop | Kill | Refuse | Suspend | Resume
+_OF_THE_PAST = frozenset((*get_args(Word), Lagged))
 AboutChild = (
     Spawned
     | SpawnFailed
@@ -198,12 +202,9 @@ def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Eff
         The new state, and what is asked of the world, to be done in this order.
     """
     turn = Turn(state, now)
-    if isinstance(event, Beats | Lagged):
-        _take(turn, event)  # it speaks of the time before `now`, so nobody may be judged without it
+    if type(event) not in _OF_THE_PAST:
         _expire(turn)
-    else:
-        _expire(turn)
-        _take(turn, event)
+    _take(turn, event)
     return _finish(turn)
 
 
@@ -353,8 +354,8 @@ def _about_child(turn: Turn, event: AboutChild) -> None:
     child = turn.child(event.path)
     if child is not None and child.incarnation == event.incarnation:
         life.happens(turn, child, event)
-        if isinstance(event, Spawned):  # its supervisor may want its end by now, ready or not
-            process.run(turn, names.parent(event.path))
+        if isinstance(event, Spawned):
+            process.worker_exists(turn, event.path)
 
 
 def _call(turn: Turn, path: str, call: Call) -> None:

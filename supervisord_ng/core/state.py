@@ -87,6 +87,7 @@ class ChildState(msgspec.Struct, frozen=True):
     last_beat: int | None = None  # last sign of life of this incarnation
     progress: int | None = None
     arrivals: Arrivals | None = None  # of signs of life, for who is judged by them
+    excused: int = 0  # silences since the last sign of life that were put down to our own lag
     beat_timeout: int | None = None  # set by this incarnation itself, 0: none; None: as specified
     idle: Idle = Idle.WAITING
     by_operator: bool = False  # stopped by an operator

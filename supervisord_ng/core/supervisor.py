@@ -37,6 +37,7 @@ from supervisord_ng.core.state import (
     SupervisorState,
 )
 from supervisord_ng.core.turn import Turn
+from supervisord_ng.model import names
 from supervisord_ng.model.reports import EventName
 from supervisord_ng.model.spec import Restart, Strategy
 
@@ -88,6 +89,17 @@ def suspend(turn: Turn, path: str, *, suspended: bool) -> None:
         run(turn, path)
 
 
+def worker_exists(turn: Turn, path: str) -> None:
+    """A worker has come into the world, ready or not.
+
+    Its supervisor may want its end by now; and whoever further up waits for it has begun to wait, so that calls
+    need not any more.
+    """
+    while supervisor := names.parent(path):
+        run(turn, supervisor)
+        path = supervisor
+
+
 def run(turn: Turn, path: str) -> None:
     """Carry the plan on until it has to wait, then take the next message, until there is nothing to do."""
     while path in turn.supervisors:
@@ -109,7 +121,7 @@ def run(turn: Turn, path: str) -> None:
         elif plan.delay_ns:
             restarts.pause(turn, path)
         elif plan.start_at < len(plan.start):
-            if not plans.start_next(turn, path):
+            if not plans.start_next(turn, path) and not _let_a_call_in(turn, path):
                 return
         else:
             _finish(turn, path)
@@ -266,6 +278,32 @@ def _waits_for_readiness(turn: Turn, path: str) -> bool:
         return False
     child = supervisor.children.get(plan.start[plan.start_at])
     return child is not None and child.phase is Phase.STARTING
+
+
+def _waits_for_a_worker(turn: Turn, path: str) -> bool:
+    """Whether it is a worker, its own or one further down, that is not ready: a start that takes its time."""
+    while _waits_for_readiness(turn, path):
+        supervisor = turn.supervisor(path)
+        plan = supervisor.plan
+        assert plan is not None
+        child = supervisor.children[plan.start[plan.start_at]]
+        if child.path not in turn.supervisors:
+            return True
+        path = child.path
+    return False
+
+
+def _let_a_call_in(turn: Turn, path: str) -> bool:
+    """Handle the first call that was there before a slow start began to be waited for; False: there is none."""
+    if not _waits_for_a_worker(turn, path):
+        return False
+    mailbox = turn.supervisor(path).mailbox
+    for at, message in enumerate(mailbox):
+        if isinstance(message, Call):
+            turn.update(path, mailbox=(*mailbox[:at], *mailbox[at + 1 :]))
+            _interrupt(turn, path, message)
+            return True
+    return False
 
 
 def _interrupt(turn: Turn, path: str, call: Call) -> None:

@@ -180,7 +180,7 @@ class Daemon:
             node.name,
             keep.log_lines,
             self.workers,
-            lambda: self.shell.lag_ns,
+            self.shell.lag_ns,
             self._keep_report,
         )
         self.operators = Operators(self.shell.feed, lambda: self.shell.state, self.workers.remains)

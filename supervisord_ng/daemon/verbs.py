@@ -139,8 +139,8 @@ class Verbs:
             pid=daemon.pid,
             version=supervisord_ng.__version__,
             uptime_s=(clock.monotonic_ns() - daemon.started_ns) / limits.SECOND,
-            loop_lag_ms=daemon.shell.lag_ns / limits.MS,
             parent=daemon.links.parent(daemon.shell.state),
+            loop_lag_ms=daemon.shell.lag_ns() / limits.MS,
             reports=ReportCounts(
                 stored=counts.stored, waiting=counts.waiting, dropped=counts.dropped
             ),

@@ -4,6 +4,11 @@ The shell is the only writer of the node's state. An event is taken when the one
 its effects are carried out in order, and what the world answers at once (a process was spawned, or could not
 be) is heard before anything else that happened meanwhile. The shell decides nothing and knows no process: the
 `perform` that it is given does.
+
+Nobody is judged unheard. Whatever comes first when a deadline has passed, the timer, the end of a process or an
+operator: before it is taken, the core is told how late we are, then everything that workers have said by
+then, and only then the time. The readers of a daemon that was stopped run before its timer does, so this must
+not be left to the timer.
 """
 
 from __future__ import annotations
@@ -11,18 +16,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import get_args
 
 from supervisord_ng import limits
 from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Effect
-from supervisord_ng.core.events import Event, Lagged, Tick
+from supervisord_ng.core.events import Event, Lagged, Tick, Word
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 from supervisord_ng.runtime import clock
+from supervisord_ng.runtime.lateness import Lateness
 from supervisord_ng.runtime.recorder import Recorder
 
 Perform = Callable[[Effect], Event | None]
 """Carries one effect out. Returns what the world says to it at once, None if that comes later or never."""
+
+_WORDS = frozenset(get_args(Word))
 
 
 class Shell:
@@ -31,12 +40,9 @@ class Shell:
     Args:
         loop: of the daemon.
         perform: carries an effect out.
-        before_judging: called before deadlines are judged, to take in the signs of life that have arrived.
+        before_judging: called before deadlines are judged: feeds what workers have said by now.
         on_failure: called when the core raises: a bug of ours, after which nothing may go on.
         recorder: remembers what happened.
-
-    Attributes:
-        lag_ns: how late the last timer was; the daemon's own lag.
     """
 
     def __init__(
@@ -47,7 +53,7 @@ class Shell:
         on_failure: Callable[[BaseException], None],
         recorder: Recorder,
     ) -> None:
-        self.lag_ns = 0
+        self._lateness = Lateness()
         self._loop = loop
         self._perform = perform
         self._before_judging = before_judging
@@ -57,6 +63,9 @@ class Shell:
         self._events: deque[Event] = deque()
         self._effects: deque[Effect] = deque()
         self._answers: deque[Event] = deque()
+        self._heard: deque[Event] = deque()  # what comes before a judgement, and the judgement
+        self._heard_at = 0
+        self._hearing = False
         self._busy = False
         self._failed = False
         self._turn_asked = False
@@ -68,6 +77,10 @@ class Shell:
         """The state as of now."""
         assert self._state is not None, "not booted"
         return self._state
+
+    def lag_ns(self) -> int:
+        """How late deadlines were looked at, at worst in the last minute: the daemon's own lag."""
+        return self._lateness.worst_ns(clock.monotonic_ns())
 
     def boot(
         self,
@@ -96,6 +109,9 @@ class Shell:
 
     def feed(self, event: Event) -> None:
         """Something happened. It is dealt with before this returns, unless something else is just now."""
+        if self._hearing and type(event) in _WORDS:
+            self._heard.append(event)
+            return
         self._events.append(event)
         if not self._busy and not self._turn_asked:
             self._turn()
@@ -134,17 +150,36 @@ class Shell:
             answer = self._perform(self._effects.popleft())
             if answer is not None:
                 self._answers.append(answer)
+        now = self._heard_at if self._heard else clock.monotonic_ns()
         if self._answers:
             event = self._answers.popleft()
+        elif self._heard:
+            event = self._heard.popleft()
         elif self._events:
+            deadline = machine.next_deadline(self.state)
+            if deadline is not None and deadline <= now and type(self._events[0]) not in _WORDS:
+                self._hear(now, now - deadline)
+                return True
             event = self._events.popleft()
         else:
             return False
-        now = clock.monotonic_ns()
         self._recorder.record(now, event, self.state)
         self._state, effects = machine.step(self.state, event, now)
         self._effects.extend(effects)
         return True
+
+    def _hear(self, now: int, late_ns: int) -> None:
+        """Somebody is due: let those speak who have something to say, and take our own lateness off."""
+        self._heard_at = now
+        self._lateness.note(late_ns, now)
+        if late_ns > limits.EVENT_LOOP_LAG_NS:
+            self._heard.append(Lagged(late_ns))
+        self._hearing = True
+        try:
+            self._before_judging()
+        finally:
+            self._hearing = False
+        self._heard.append(Tick())
 
     def _arm(self) -> None:
         """Let the one timer wake us at the core's next deadline."""
@@ -159,13 +194,6 @@ class Shell:
             self._timer = self._loop.call_at(deadline / limits.SECOND, self._deadline_reached)
 
     def _deadline_reached(self) -> None:
-        """Before anyone is judged: hear who has spoken, and take our own lateness off."""
         self._timer = None
-        assert self._timer_at is not None
-        late_ns = max(0, clock.monotonic_ns() - self._timer_at)
         self._timer_at = None
-        self.lag_ns = late_ns
-        self._before_judging()
-        if late_ns > limits.EVENT_LOOP_LAG_NS:
-            self.feed(Lagged(late_ns))
         self.feed(Tick())

@@ -119,6 +119,8 @@ class History:
     def _feed(self, event: events.Event) -> None:
         self._step(event)
         self._answer()
+        if isinstance(event, events.Lagged):  # nothing else happens before whoever is due is judged
+            self._feed(events.Tick())
 
     def _answer(self) -> None:
         """Give the answers to `Spawn`, which come before anything else that happens."""

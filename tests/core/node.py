@@ -276,6 +276,7 @@ class Node:
         while (due := next_deadline(self.state)) is not None and due <= until:
             self.now = max(self.now, due)
             self.happens(events.Beats(self._healthy()))
+            self.happens(events.Tick())
         self.now = until
 
     def lags(self, duration: str) -> None:
@@ -308,7 +309,7 @@ class Node:
         return child is not None and child.incarnation == event.incarnation
 
     def _healthy(self) -> tuple[events.Beat, ...]:
-        """Signs of life of all that beat; none of them is as good as `Tick`."""
+        """Signs of life of all that beat."""
         return tuple(
             events.Beat(path, process.incarnation)
             for path, process in self.processes.items()

@@ -173,6 +173,49 @@ def test_a_slow_restart_can_be_interrupted_too() -> None:
     assert {"root/a#2", "root/b#2"} == node.alive()
 
 
+def test_an_operator_who_was_there_before_the_slow_start_does_not_wait_either() -> None:
+    """He called while siblings were being stopped; the others who called are let in after him, in order."""
+    node = booting(strategy="one_for_all")
+    node.ready("root/b")
+    node.deaf("root/c")
+    node.exits("root/a", BOOM)
+    node.query("which_children", "root")
+    node.query("count_children", "root")
+    node.told()
+    node.advance("5s")
+    assert [
+        *("start root/a#2", "start root/b#2"),
+        "reply 1: ok root/c:undefined root/b:undefined root/a#2",
+        "reply 2: ok 3 1 0 3",
+    ] == node.told()[-4:]
+    node.ready("root/b")
+    assert ["ready root/b#2", "start root/c#2"] == node.told()
+
+
+def test_nor_one_who_called_a_supervisor_further_up() -> None:
+    """The slow one is a worker of a supervisor that is being restarted."""
+    inner = supervisor("s", worker("slow", ready=SLOW, ready_timeout="60s"))
+    node = Node(supervisor("root", worker("a"), inner, strategy="one_for_all"))
+    node.ready("root/s/slow")
+    node.deaf("root/s/slow")
+    node.exits("root/a", BOOM)
+    node.query("which_children", "root")
+    node.told()
+    node.advance("5s")
+    assert ["start root/s/slow#2", "reply 1: ok root/s:undefined root/a#2"] == node.told()[-2:]
+    assert "starting" == node.words()["root/s/slow"]
+
+
+def test_a_start_that_takes_no_time_is_not_interrupted() -> None:
+    """Who called before it is answered after it, as in OTP."""
+    node = Node(supervisor("root", worker("a"), worker("b"), strategy="one_for_all"))
+    node.deaf("root/b")
+    node.exits("root/a", BOOM)
+    node.query("which_children", "root")
+    node.advance("5s")
+    assert ["start root/a#2", "start root/b#2", "reply 1: ok root/b#2 root/a#2"] == node.told()[-3:]
+
+
 # --- start_failure = "retry" ----------------------------------------------------------------------
 def retrying(strategy: str, **keys: Any) -> Node:
     """The second of three children cannot be started at the first attempt."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from supervisord_ng.core import events
-from supervisord_ng.limits import SECOND
+from supervisord_ng.limits import LAG_EXCUSES_MAX, LAG_GRACE_NS, SECOND
 from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.spec import Heartbeat, Ready
 from tests.core.node import Node, supervisor, worker
@@ -132,6 +132,54 @@ def test_the_daemons_own_lag_is_taken_off() -> None:
     assert [] == node.told()
     node.advance("1s")
     assert DUMP == node.told()
+
+
+def test_after_a_lag_there_is_a_moment_to_be_heard() -> None:
+    """What made the daemon late may have made the worker late: it is not judged at once."""
+    node = beating()
+    node.beats("root/a")
+    node.now += 5 * SECOND
+    node.lags("300ms")
+    node.happens(events.Tick())
+    assert [] == node.told()
+    node.advance(LAG_GRACE_NS - 1)
+    assert [] == node.told()
+    node.advance(1)
+    assert DUMP == node.told()
+
+
+def test_a_host_that_is_always_late_has_hung_workers_too() -> None:
+    """So many excuses in a row, then the silence counts; a sign of life makes them good again."""
+    node = beating()
+    for _ in range(2):
+        node.beats("root/a")
+        node.now += 5 * SECOND
+        for _ in range(LAG_EXCUSES_MAX):
+            node.lags("1s")
+            node.happens(events.Tick())
+        assert [] == node.told()
+    node.lags("1s")
+    node.happens(events.Tick())
+    assert DUMP == node.told()
+
+
+def test_lag_is_taken_off_the_time_to_become_ready() -> None:
+    """READY may be among what has arrived, or have been late for the same reason."""
+    node = beating(ready=Ready("notify"), ready_timeout="10s")
+    node.lags("30s")
+    node.happens(events.Tick())
+    node.ready("root/a")
+    assert "running" == node.words()["root/a"]
+
+
+def test_what_was_said_by_the_last_moment_counts() -> None:
+    """More time, an end of its own, readiness: heard at the deadline, said before it."""
+    node = beating()
+    node.beats("root/a")
+    node.now += 5 * SECOND
+    node.happens(events.Extended("root/a", 1, 3 * SECOND))
+    node.happens(events.Tick())
+    assert [] == node.told()
 
 
 def test_lag_is_not_taken_off_a_stop() -> None:
