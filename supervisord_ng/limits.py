@@ -232,6 +232,9 @@ LINK_ASK_AGAIN_NS = 2 * SECOND  # a request whose answer does not go on is repea
 
 # --- the daemon ---------------------------------------------------------------------------------------------
 CONSOLE_NAME_WIDTH_MAX = 24  # columns for names in `sng run`; a longer one pushes its own line
+SYSTEMCTL_TIMEOUT_S = 10.0  # for systemd to say whether a unit is being stopped
+STATUS_LINE_WAIT_NS = 500 * MS  # a burst of restarts is one line for the service manager
+STATUS_LINE_NAMES = 3  # of each state, in that line; `sng status` has them all
 STORE_CLOSE_TIMEOUT_S = 5.0  # how long the end of the daemon waits for the disk
 
 # --- control -----------------------------------------------------------------------------------------------

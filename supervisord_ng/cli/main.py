@@ -40,6 +40,7 @@ VERBS = {
     "crashes": "crashes",
     "shutdown": "shutdown",
     "keygen": "keygen",
+    "service": "service",
     "version": "version",
 }
 ALIASES = {"tail": "logs"}

@@ -20,7 +20,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     if not __debug__:
         sys.exit("supervisord-ng: cannot run under python -O: its assertions are part of it")
-    sys.exit(run(_parse(argv)))
+    options = _parse(argv)
+    if options.after_stop is not None:
+        from supervisord_ng.daemon.aftermath import after_stop
+
+        sys.exit(after_stop(options.after_stop, options.runtime_dir))
+    sys.exit(run(options))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
+        # Whoever looks at `systemctl status` sees this; nobody listening is no reason to fail otherwise.
+        notifier.status(f"configuration wrong: {error.problems[0]}")
         return EXIT_CONFIG
     tree = loaded.tree
     console = None
@@ -55,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         return asyncio.run(Daemon(tree, log, notifier, console).run())
     except (SupervisordNGError, OSError) as error:
         print(f"supervisord-ng: {error}", file=sys.stderr)
+        notifier.status(str(error))
         return EXIT_FAILED
 
 
@@ -62,11 +70,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="supervisord-ng", description="Erlang/OTP supervision for operating-system processes."
     )
-    parser.add_argument("-c", "--config", required=True, metavar="TREE.toml", help="the tree")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-c", "--config", metavar="TREE.toml", help="the tree")
+    what.add_argument(
+        "--after-stop",
+        metavar="UNIT",
+        help="for ExecStopPost= of a systemd unit: end what a killed daemon left behind if the unit is being"
+        " stopped, or make room for the next daemon; needs --runtime-dir",
+    )
     parser.add_argument("--runtime-dir", metavar="DIR", help="sockets and lock; wins over the file")
     parser.add_argument("--state-dir", metavar="DIR", help="store and logs; wins over the file")
     parser.add_argument(
         "--console", action="store_true", help="print workers' output and decisions for a person"
     )
     parser.add_argument("--version", action="version", version=supervisord_ng.__version__)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.after_stop is not None and options.runtime_dir is None:
+        parser.error("argument --after-stop: needs --runtime-dir")
+    return options

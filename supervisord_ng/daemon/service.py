@@ -36,6 +36,7 @@ from supervisord_ng.core.events import Event as CoreEvent
 from supervisord_ng.core.events import Kill as KillSupervisor
 from supervisord_ng.core.events import Stop
 from supervisord_ng.core.flight import Flight
+from supervisord_ng.daemon.announcer import Announcer
 from supervisord_ng.daemon.console import Console
 from supervisord_ng.daemon.feed import Feed
 from supervisord_ng.daemon.links import Links
@@ -47,7 +48,7 @@ from supervisord_ng.model import paths
 from supervisord_ng.model.reports import Context, CrashReport, Event, EventName
 from supervisord_ng.model.spec import SupervisorSpec, TreeSpec, WorkerSpec
 from supervisord_ng.model.status import Row
-from supervisord_ng.model.words import describe
+from supervisord_ng.model.words import describe, explain
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
 from supervisord_ng.runtime import (
@@ -144,7 +145,7 @@ class Daemon:
             return
         self._stop_asked = True
         self.feed.publish(EventName.SHUTDOWN, None, None, detail=who)
-        self._notify(self._notifier.stopping())
+        self._announcer.stopping()
         self.shell.feed(Stop())
 
     # --- begin and end ---------------------------------------------------------------------------
@@ -162,6 +163,12 @@ class Daemon:
         )
         self.reader = Reader(store_path)
         self.feed = Feed(node.name, self._published)
+        self._announcer = Announcer(
+            loop,
+            self._notifier,
+            self.rows,
+            lambda error: self._log.warning("cannot tell the service manager", error=str(error)),
+        )
         self._recorder = recorder.Recorder(node.name)
         self.shell = Shell(loop, self._perform, self._drain, self._failed, self._recorder)
         tap = None if self._console is None else self._console.output
@@ -208,7 +215,7 @@ class Daemon:
         if not reaper.become_subreaper():
             self._log.warning("cannot become subreaper; orphans of workers may escape")
         self._log.info("starting", node=self.tree.node.name, tree=self.tree.source, pid=self.pid)
-        self._beat_watchdog()
+        self._announcer.begin()
         self._end_leftovers()
         incarnations = self.store.load_incarnations()
         self.shell.boot(
@@ -239,6 +246,7 @@ class Daemon:
         lost = await asyncio.to_thread(self.store.close, limits.STORE_CLOSE_TIMEOUT_S)
         if lost:
             self._log.error("reports were lost: the disk did not take them", reports=lost)
+        self._announcer.close()
         self._notifier.close()
 
     # --- effects ---------------------------------------------------------------------------------
@@ -274,9 +282,8 @@ class Daemon:
         return None
 
     def _tree_up(self) -> None:
-        text = f"{sum(1 for row in self.rows() if row.kind == 'worker')} workers, the tree is up"
         self._log.info("tree is up")
-        self._notify(self._notifier.ready(text))
+        self._announcer.up()
         if self._console is not None:
             self._console.say(f"the tree is up: {self.tree.source}")
 
@@ -288,7 +295,9 @@ class Daemon:
         self._log.error("the tree has ended", reason=halt.reason.text, chain=list(halt.chain))
         for line in (*halt.chain, f"root ended: {halt.reason.text}"):
             os.write(2, f"supervisord-ng: {line}\n".encode())
-        self._notify(self._notifier.status(f"gave up: {halt.reason.text}"))
+        self._announcer.gave_up(
+            "; ".join((*halt.chain[-1:], f"root ended: {explain(halt.reason.text)}"))
+        )
         self._end(EXIT_SOFTWARE)
 
     def _end(self, status: int) -> None:
@@ -341,6 +350,7 @@ class Daemon:
         )
 
     def _published(self, event: Event) -> None:
+        self._announcer.changed()
         if self._console is not None:
             self._console.event(event)
         else:
@@ -358,17 +368,6 @@ class Daemon:
             status_text=self.workers.status_text(row.path),
             log_dropped_bytes=self.workers.dropped_bytes(row.path),
         )
-
-    def _notify(self, error: OSError | None) -> None:
-        if error is not None:
-            self._log.warning("cannot tell the service manager", error=str(error))
-
-    def _beat_watchdog(self) -> None:
-        """Tell the service manager that the loop turns, as often as it wants to hear it."""
-        interval = self._notifier.watchdog_interval_ns
-        if interval is not None:
-            self._notify(self._notifier.watchdog())
-            self._loop.call_later(interval / limits.SECOND, self._beat_watchdog)
 
     def _handle_signals(self) -> None:
         actions: dict[signal.Signals, Callable[[], None]] = {

@@ -73,7 +73,10 @@ def explain(reason: str | None) -> str:
     if kind == "start_failed":
         return f"could not be started ({detail})"
     if kind == "failed_to_start_child":
-        return f"its child could not be started ({detail})"
+        name, _, why = detail.partition(":")
+        if why.startswith("start_failed:"):
+            return f"its child {name} could not be started ({why.removeprefix('start_failed:')})"
+        return f"its child {name} could not be started: {explain(why)}"
     return reason
 
 

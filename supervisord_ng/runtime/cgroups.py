@@ -25,6 +25,7 @@ from supervisord_ng.model.spec import Resources
 from supervisord_ng.runtime import procfs, spawn_errors
 
 _LEAF = "daemon"
+_CONTROL = ".control"  # where systemd puts the commands of a unit with Delegate=yes beside its main process
 _WORKER = ".worker"  # keeps the name of a worker apart from those of the kernel's files
 _CONTROLLER_OF = {
     "memory_max": "memory",
@@ -176,7 +177,7 @@ class Cgroups:
 
     def __init__(self, runtime_dir: str) -> None:
         name = "supervisord-ng-" + hashlib.sha256(os.fsencode(runtime_dir)).hexdigest()[:8]
-        self._own = _own_path()
+        self._own = _own_path().removesuffix(f"/{_CONTROL}")
         if self._own.endswith(
             f"/{name}/{_LEAF}"
         ):  # a daemon before us, of the same process, has moved us here
@@ -198,6 +199,19 @@ class Cgroups:
         for group in self._workers():
             if not group.remove():
                 group.kill()
+
+    def make_room(self) -> None:
+        """Let a process enter the cgroup in which the daemon was started, for the next daemon of a service.
+
+        A group that hands controllers on takes no processes, and systemd puts a service's main process into
+        the service's own group. So the limits of workers that wait to be adopted are off until they are.
+
+        Raises:
+            OSError: the kernel does not.
+        """
+        for path in (self.path, self._own):  # from the bottom up, the kernel wants it so
+            for controller in sorted(_words(path, "cgroup.subtree_control")):
+                _write(path, "cgroup.subtree_control", f"-{controller}")
 
     def of_worker(self, name: str) -> Cgroup:
         """The group of this worker, made where it is missing.

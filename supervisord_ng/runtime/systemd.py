@@ -42,6 +42,11 @@ class Notifier:
         address, timeout_us, pid = (environ.pop(name, None) for name in _VARIABLES)
         return cls(address or None, _watchdog_interval_ns(timeout_us, pid))
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self._socket is not None
+
     def ready(self, status: str) -> OSError | None:
         """The tree is up, or a reload is done."""
         return self._send("READY=1", f"STATUS={_one_line(status)}")
@@ -58,9 +63,16 @@ class Notifier:
         """The orderly stop begins."""
         return self._send("STOPPING=1")
 
-    def watchdog(self) -> OSError | None:
-        """The daemon's loop still turns."""
-        return self._send("WATCHDOG=1")
+    def watchdog(self, *, extend_by_ns: int | None = None) -> OSError | None:
+        """The daemon's loop still turns.
+
+        Args:
+            extend_by_ns: while starting or stopping: this may take so much longer from now on, whatever
+                TimeoutStartSec and TimeoutStopSec say.
+        """
+        if extend_by_ns is None:
+            return self._send("WATCHDOG=1")
+        return self._send("WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={extend_by_ns // limits.US}")
 
     def close(self) -> None:
         """Say nothing more."""
@@ -98,5 +110,6 @@ def _watchdog_interval_ns(timeout_us: str | None, pid: str | None) -> int | None
 
 
 def _one_line(text: str) -> str:
-    """A line feed would begin another assignment."""
-    return " ".join(text.splitlines())
+    """A line feed would begin another assignment, and a longer datagram be dropped as a whole."""
+    line = " ".join(text.splitlines())
+    return line.encode()[: limits.STATUS_TEXT_MAX].decode(errors="ignore")

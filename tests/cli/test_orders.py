@@ -221,7 +221,7 @@ def test_help_lists_every_verb_in_the_order_of_need() -> None:
         line.split()[0] for line in sng("--help").stdout.partition("Commands:\n")[2].splitlines()
     ]
     expected = "init check simulate run status start stop restart signal logs events crashes"
-    assert [*expected.split(), "shutdown", "keygen", "version"] == listed
+    assert [*expected.split(), "shutdown", "keygen", "service", "version"] == listed
 
 
 @pytest.mark.parametrize(
