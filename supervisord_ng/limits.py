@@ -103,10 +103,25 @@ KEEPER_S = (
 )
 KEEPER_RETRY_NS = 1 * SECOND  # before a keeper that was killed is started again
 KEEPER_FDS_MAX = 253  # descriptors in one message; the kernel's SCM_MAX_FD, unix(7)
-LOG_READ_BYTES = 256 * KIB  # one read from a worker's pipe
+LOG_READ_BYTES = (
+    256 * KIB
+)  # of a worker's output under way to the disk at a time; the rest is in its FIFO
+LOG_QUEUE_BYTES = 16 * MIB  # of all workers' output in memory
+LOG_SPILL_BYTES = (
+    4 * MIB
+)  # of one worker's, while the disk does nothing; more is dropped and counted
+LOG_STALL_NS = 500 * MS  # a write that takes longer makes no worker wait any more
+LOG_READY_MAX = 1_000  # workers with output that are looked after in one turn of the loop
+LOG_TAIL_WAIT_NS = (
+    2 * SECOND
+)  # how long a report waits for the last lines of a log, for a slow disk's sake
+LOG_FLUSH_TIMEOUT_S = (
+    5.0  # how long the end of the daemon waits for the disk to take the last output
+)
+LOG_LOSS_SAID_NS = 10 * SECOND  # at most one warning about lost output of a worker in this time
 LOG_TURN_BYTES = (
     1 * MIB
-)  # read from one worker in one turn of the loop, so that a flood starves nobody
+)  # taken from one worker in one turn of the loop, so that a flood starves nobody
 LOG_TAIL_BYTES = 64 * KIB  # read backwards from the end of a log for a report
 LOG_LINE_MAX = 16 * KIB  # a longer line is split and marked, where lines matter
 LOG_BACKUPS_MAX = 1_000
@@ -272,6 +287,8 @@ assert DUMP_WAIT_NS < HEARTBEAT_TIMEOUT_DEFAULT_NS, (
 assert GONE_CHECK_NS < GONE_CHECK_MAX_NS < SHUTDOWN_WORKER_DEFAULT_NS
 assert FLIGHT_EVENTS * FLIGHT_EVENT_BYTES < FLIGHT_BYTES
 assert LOG_READ_BYTES <= LOG_TURN_BYTES
+assert LOG_READ_BYTES < PIPE_BYTES, "a worker must be able to write while a block is under way"
+assert LOG_SPILL_BYTES < LOG_QUEUE_BYTES
 assert READY_PROBE_FIRST_NS <= READY_PROBE_MAX_NS < READY_PROBE_TIMEOUT_NS
 assert DIAGNOSIS_TIME_NS < DUMP_WAIT_NS
 assert TRACEBACK_MAX <= HEARTBEAT_MESSAGE_MAX

@@ -1,13 +1,13 @@
 """From the core's `Report` to the record in the store: the evidence is gathered while it is fresh.
 
-The log's last lines are read at once, before the next incarnation writes. A traceback travels on another wire
-than the news of the death, so a report about a worker that could have sent one waits a moment for it; the
-restart does not.
+Two things travel slower than the news of the death: the last lines on their way to the log, and a traceback on
+another wire. A report waits a bounded time for both; the restart does not.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -21,6 +21,9 @@ from supervisord_ng.reports import build as building
 from supervisord_ng.reports import logtail
 from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.workers import Workers
+
+_TAIL, _TRACEBACK = "tail", "traceback"
+_NO_TAIL = "[supervisord-ng: the disk was too slow to read the log]"
 
 
 class Reporter:
@@ -51,7 +54,8 @@ class Reporter:
         self._lag_ns = lag_ns
         self._keep = keep
         self._ids = building.IdSource()
-        self._waiting: dict[tuple[str, int], Callable[[], None]] = {}
+        self._unfinished: deque[_Pending] = deque()
+        self._tracebacks: dict[tuple[str, int], _Pending] = {}  # who waits for which
 
     def report(self, effect: Report, spec: WorkerSpec | None) -> str:
         """Make the report about the child that `effect` names; return its id.
@@ -60,34 +64,34 @@ class Reporter:
         """
         report_id = self._ids.next(int(clock.wall_s() * 1000))
         if effect.context is Context.SHUTDOWN:
-            self._keep(self._gave_up(effect, report_id))
+            gave_up = self._gave_up(effect, report_id)
+            self._begin(lambda _: gave_up)
+            self._advance()
             return report_id
         remains = self._workers.remains(effect.path) if spec is not None else None
         if remains is not None and remains.incarnation != effect.incarnation:
             remains = None
-        tail: tuple[str, ...] = ()
-        if remains is not None and spec is not None:
-            written = self._workers.output_bytes(effect.path)
-            tail = tuple(logtail.tail(spec.log.file, self._log_lines, written=written))
         lag_ms = self._lag_ns() / limits.MS if effect.beat_age_ns is not None else None
         now = clock.wall_s()
 
-        def finish() -> None:
-            self._keep(
-                building.build(
-                    effect,
-                    kind="worker" if spec is not None else "supervisor",
-                    node=self._node,
-                    evidence=_evidence(remains, tail, lag_ms),
-                    now_wall_s=now,
-                    report_id=report_id,
-                )
+        def make(tail: tuple[str, ...]) -> CrashReport:
+            return building.build(
+                effect,
+                kind="worker" if spec is not None else "supervisor",
+                node=self._node,
+                evidence=_evidence(remains, tail, lag_ms),
+                now_wall_s=now,
+                report_id=report_id,
             )
 
-        if remains is not None and _may_still_speak(remains, effect):
-            self._wait((remains.path, remains.incarnation), finish)
-        else:
-            finish()
+        pending = self._begin(make)
+        if remains is not None and spec is not None:
+            if "log" in (spec.launch.stdout, spec.launch.stderr):
+                self._await_tail(pending, remains.path, spec)
+            if _may_still_speak(remains, effect):
+                self._tracebacks[remains.path, remains.incarnation] = pending
+                self._await(pending, _TRACEBACK, limits.CRASH_FRAME_WAIT_NS)
+        self._advance()
         return report_id
 
     def _gave_up(self, effect: Report, report_id: str) -> CrashReport:
@@ -107,24 +111,63 @@ class Reporter:
 
     def traceback_arrived(self, remains: Remains) -> None:
         """The traceback that a report waited for is there."""
-        finish = self._waiting.pop((remains.path, remains.incarnation), None)
-        if finish is not None:
-            finish()
+        pending = self._tracebacks.get((remains.path, remains.incarnation))
+        if pending is not None:
+            self._arrived(pending, _TRACEBACK)
 
     def flush(self) -> None:
         """Wait no longer for anything: the daemon ends."""
-        while self._waiting:
-            _, finish = self._waiting.popitem()
-            finish()
+        for pending in tuple(self._unfinished):
+            for what in tuple(pending.awaited):
+                self._arrived(pending, what)
 
-    def _wait(self, key: tuple[str, int], finish: Callable[[], None]) -> None:
-        self._waiting[key] = finish
-        self._loop.call_later(limits.CRASH_FRAME_WAIT_NS / limits.SECOND, self._waited, key, finish)
+    def _begin(self, make: Callable[[tuple[str, ...]], CrashReport]) -> _Pending:
+        """Reports are kept in the order of their ids, so one that waits holds up those after it."""
+        pending = _Pending(make)
+        self._unfinished.append(pending)
+        return pending
 
-    def _waited(self, key: tuple[str, int], finish: Callable[[], None]) -> None:
-        if self._waiting.get(key) is finish:
-            del self._waiting[key]
-            finish()
+    def _await(self, pending: _Pending, what: str, time_ns: int) -> None:
+        delay_s = time_ns / limits.SECOND
+        pending.awaited[what] = self._loop.call_later(delay_s, self._arrived, pending, what)
+
+    def _arrived(self, pending: _Pending, what: str) -> None:
+        """It is there, or will not come in time."""
+        timer = pending.awaited.pop(what, None)
+        if timer is not None:
+            timer.cancel()
+            self._advance()
+
+    def _advance(self) -> None:
+        while self._unfinished and not self._unfinished[0].awaited:
+            pending = self._unfinished.popleft()
+            self._keep(pending.make(pending.tail))
+        self._tracebacks = {key: it for key, it in self._tracebacks.items() if it.awaited}
+
+    def _await_tail(self, pending: _Pending, path: str, spec: WorkerSpec) -> None:
+        """Read the last lines when the writer of logs has come so far."""
+        lines, log = self._log_lines, spec.log
+        is_json = log.format == "json"
+
+        def read(written: int) -> tuple[str, ...]:
+            return tuple(logtail.tail(log.file, lines, written=written, is_json=is_json))
+
+        def done(tail: tuple[str, ...]) -> None:
+            pending.tail = tail
+            self._arrived(pending, _TAIL)
+
+        pending.tail = (_NO_TAIL,)
+        self._await(pending, _TAIL, limits.LOG_TAIL_WAIT_NS)
+        self._workers.read_log(path, read, done)
+
+
+class _Pending:
+    """A report that may wait for evidence."""
+
+    def __init__(self, make: Callable[[tuple[str, ...]], CrashReport]) -> None:
+        self.make = make
+        self.tail: tuple[str, ...] = ()
+        self.awaited: dict[str, asyncio.TimerHandle] = {}  # until when
 
 
 def _may_still_speak(remains: Remains, effect: Report) -> bool:

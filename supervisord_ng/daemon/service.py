@@ -217,6 +217,7 @@ class Daemon:
         self._log.info("starting", node=self.tree.node.name, tree=self.tree.source, pid=self.pid)
         self._announcer.begin()
         self._end_leftovers()
+        self.workers.captures.rescue(self.tree.root)
         incarnations = self.store.load_incarnations()
         self.shell.boot(
             self.tree.root,
@@ -239,6 +240,7 @@ class Daemon:
 
     async def _close(self) -> None:
         self.shell.close()
+        await self.workers.captures.flush()  # the last reports wait for the last lines
         self.reporter.flush()
         await self.control.close()
         self.links.close()

@@ -1,10 +1,12 @@
 """What the writer and the readers of worker logs must agree on: file names, and how bytes become lines.
 
-Pure. The writer is `runtime.logfile`, the readers are `reports.logtail` and `reports.logfollow`; the law of
-imports keeps those apart, so that they meet here.
+Pure. The writers are `runtime.logfile` and `runtime.logformat`, the readers are `reports.logtail` and
+`reports.logfollow`; the law of imports keeps those apart, so that they meet here.
 """
 
 from __future__ import annotations
+
+import msgspec
 
 from supervisord_ng import limits
 
@@ -14,6 +16,30 @@ CUT_MARK = b" [...]"  # stands where a line that is too long was cut or goes on
 def backup_path(path: str, number: int) -> str:
     """Name the file at `path` (number 0) or its backup: 1 is the newest, as logrotate(8) counts."""
     return path if number == 0 else f"{path}.{number}"
+
+
+class JsonLine(msgspec.Struct, frozen=True):
+    """One line of a log with `format = "json"`. `time` is in seconds since the epoch."""
+
+    time: float
+    stream: str
+    line: str
+
+
+def text_of(line: bytes, *, is_json: bool) -> bytes:
+    """Return what the worker wrote, of one line of its log.
+
+    What is no object of ours in a JSON log (a word about lost output, an earlier format) stays as it is.
+    """
+    if not is_json:
+        return line
+    try:
+        return _DECODER.decode(line).line.encode()
+    except msgspec.MsgspecError:
+        return line
+
+
+_DECODER = msgspec.json.Decoder(JsonLine)
 
 
 class LineSplitter:

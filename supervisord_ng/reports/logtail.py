@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from supervisord_ng import limits
-from supervisord_ng.model.logs import CUT_MARK, LineSplitter, backup_path
+from supervisord_ng.model.logs import CUT_MARK, LineSplitter, backup_path, text_of
 
 Identity = tuple[int, int]
 """Device and inode: which file it is, whatever its name is by now."""
@@ -26,6 +26,7 @@ def tail(
     *,
     backups: int = limits.LOG_BACKUPS_MAX,
     written: int | None = None,
+    is_json: bool = False,
 ) -> list[str]:
     """Return the last lines of a log, for a report. Never raises for what the disk does.
 
@@ -33,7 +34,8 @@ def tail(
         path: the newest file; its backups are read too when it has too few lines.
         lines: at most so many, each of at most LOG_LINE_MAX bytes; longer ones are cut and marked.
         backups: how many older files there may be.
-        written: look only at so many bytes at the end (`Capture.output_bytes`); None: as many as allowed.
+        written: look only at so many bytes at the end (`Capture.when_written`); None: as many as allowed.
+        is_json: the log has `format = "json"`: return what the worker wrote.
 
     Returns:
         The lines, oldest first, without newlines; all together at most LOG_TAIL_BYTES. What is not UTF-8 is
@@ -49,7 +51,7 @@ def tail(
     found = data.removesuffix(b"\n").split(b"\n") if data else []
     if len(data) == limits.LOG_TAIL_BYTES and len(found) > 1 and written != budget:
         del found[0]  # its beginning is beyond what may be read
-    return [_text(line) for line in found[-lines:]]
+    return [_text(text_of(line, is_json=is_json)) for line in found[-lines:]]
 
 
 class LogReader:

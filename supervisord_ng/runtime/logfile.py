@@ -1,10 +1,10 @@
 """One log file that rotates by size, survives whatever happens to it on disk, and never raises.
 
 Bytes go in as they came. `NAME.log` becomes `NAME.log.1`, that becomes `NAME.log.2`, up to `backups`; read from
-the oldest to the newest they are exactly what was appended. Knows nothing of pipes, workers and the loop.
+the oldest to the newest they are exactly what was appended. Knows nothing of FIFOs, workers and the loop.
 
-Writes are ordinary blocking writes, called from the loop: they end in the page cache. A disk that is slow for
-longer than the page cache lasts therefore holds up the daemon; one that is full or broken does not.
+Writes are ordinary blocking writes: whoever must not wait for a slow disk calls from a thread of its own, as
+`runtime.logwriter` does.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class LogFile:
         dropped_bytes: bytes that could not be written since this object exists.
     """
 
-    def __init__(self, spec: LogSpec, on_loss: Callable[[OSError], None] | None = None) -> None:
+    def __init__(self, spec: LogSpec, on_loss: Callable[[str], None] | None = None) -> None:
         """Prepare the log that `spec` describes; touches no disk.
 
         Args:
-            spec: path, size and number of backups. Only the format `raw` is written.
-            on_loss: called when bytes are lost after a time in which none were; may be called often when a
-                disk is full on and off.
+            spec: path, size and number of backups.
+            on_loss: called with the reason when bytes are lost after a time in which none were; may be called
+                often when a disk is full on and off.
         """
         self.spec = spec
         self.dropped_bytes = 0
@@ -71,8 +71,19 @@ class LogFile:
                 goal += self._tell_loss()
             self._write_rotating(data)
         except OSError as error:
-            return self._lose(goal - self._written, error)
+            lost = goal - self._written
+            self.lose(lost, (error.strerror or str(error)).lower())
+            return lost
         return 0
+
+    def lose(self, count: int, why: str) -> None:
+        """Count bytes that could not be written; the next `append` that succeeds tells of them in the file."""
+        first = self._lost == 0
+        self._lost += count
+        self._why = why
+        self.dropped_bytes += count
+        if first and self._on_loss is not None:
+            self._on_loss(why)
 
     def mark(self) -> int:
         """Return the place where the next byte will go; give it to `since` later."""
@@ -207,16 +218,6 @@ class LogFile:
             raise
         self._lost = 0
         return len(line)
-
-    def _lose(self, count: int, error: OSError) -> int:
-        """Count bytes that could not be written."""
-        first = self._lost == 0
-        self._lost += count
-        self._why = (error.strerror or str(error)).lower()
-        self.dropped_bytes += count
-        if first and self._on_loss is not None:
-            self._on_loss(error)
-        return count
 
 
 def shift_backups(path: str, backups: int) -> None:

@@ -1,27 +1,31 @@
-"""Output of workers: from their FIFOs into log files, in large blocks, and where else it may go.
+"""Output of workers: which FIFO a stream goes through, to which log and whoever else looks on.
 
 One `Capture` belongs to one worker for as long as the worker is in the tree. stdout and stderr share a FIFO
-when both are logged, which keeps their order exact. Rotation and disk errors are `runtime.logfile`'s, what a
-FIFO is good for says `runtime.outlets`.
+when both are logged, which keeps their order exact, unless the format of the log tells them apart. What a
+FIFO is good for says `runtime.outlets`, how bytes move `runtime.intake`, how they look `runtime.logformat`;
+rotation and disk errors are `runtime.logfile`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import subprocess
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from supervisord_ng import limits
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.logs import LineSplitter
-from supervisord_ng.model.spec import LaunchSpec
+from supervisord_ng.model.spec import LaunchSpec, LogSpec
+from supervisord_ng.runtime.intake import Intake
 from supervisord_ng.runtime.logfile import FILE_MODE, LogFile
-from supervisord_ng.runtime.outlets import Outlet, Outlets
+from supervisord_ng.runtime.logformat import log_format
+from supervisord_ng.runtime.outlets import ERR, OUT, Outlets
 
-STDOUT, STDERR = 1, 2
+STDOUT, STDERR = "stdout", "stderr"
+_OWN_FD = {STDOUT: 1, STDERR: 2}
+
+T = TypeVar("T")
 
 Tap = Callable[[list[bytes]], None]
 """Receives complete lines without their newlines, split at `limits.LOG_LINE_MAX`."""
@@ -39,44 +43,67 @@ class Output(NamedTuple):
 
 
 class Capture:
-    """Carries what one worker writes into its log, a bounded amount in one turn of the loop."""
+    """What one worker writes, through all of its lives, on its way into its log.
+
+    Everything here happens in the order of the bytes: what is asked about one incarnation is answered when all
+    that it wrote has been given to the log, and before anything of the next one.
+    """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        log: LogFile,
-        outlets: Outlets,
-        name: str,
-        tap: Tap | None = None,
+        self, intake: Intake, log: LogFile, outlets: Outlets, name: str, tap: Tap | None = None
     ) -> None:
         """Prepare the capture; nothing is opened before `open_end`.
 
         Args:
-            loop: the running loop.
-            log: where the bytes go. Stays the caller's to close.
-            outlets: has the worker's FIFO, for all of its lives.
+            intake: carries the bytes.
+            log: where they go; belongs to the capture, and to the thread of its writer, from now on.
+            outlets: has the worker's FIFOs.
             name: of the worker.
-            tap: called with each batch of lines after they went to the log; must not raise or block.
+            tap: called with each batch of lines; must not raise or block.
         """
+        self.intake = intake
         self.log = log
-        self._loop = loop
-        self._outlets = outlets
-        self._name = name
+        self.spec = log.spec
+        self.outlets = outlets
+        self.name = name
         self._tap = tap
         self._listener: Tap | None = None
-        self._splitter = LineSplitter()
-        self._outlet: Outlet | None = None
-        self._mark = log.mark()
+        self._streams: dict[str, _Stream] = {}
+        self._beginning = (
+            0  # incarnations that have begun while bytes of an earlier one were on their way
+        )
+        self._mark = 0  # the writer's: where in the log the incarnation begins
 
-    def begin(self) -> None:
-        """Begin a new incarnation: what is in the FIFO is of the last one, or of the time without a daemon."""
-        self.finish()
-        self._mark = self.log.mark()
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes of output that were lost because the disk did not take them."""
+        return self.log.dropped_bytes + sum(it.source.lost for it in self._streams.values())
 
-    def open_end(self, user: int | None) -> int:
-        """Begin a new incarnation that is captured.
+    def configure(self, spec: LogSpec) -> None:
+        """Change file, size and backups at once, the format with the next incarnation."""
+        if spec != self.spec:
+            self.spec = spec
+            self.intake.writer.submit(lambda: setattr(self.log, "spec", spec))
+
+    def begin(self, *streams: str) -> None:
+        """Begin a new incarnation: what is in the FIFOs is of the last one, or of the time without a daemon.
 
         Args:
+            streams: those that are captured, "stdout" and "stderr".
+
+        Raises:
+            OSError: the daemon is out of descriptors.
+        """
+        self.adopt(*streams)
+        self.finish()
+        self._beginning += 1
+        self._after_what_is_there(self._begun)
+
+    def open_end(self, stream: str, user: int | None) -> int:
+        """Open what one stream of a new incarnation writes to, after `begin`.
+
+        Args:
+            stream: "stdout" or "stderr"; both are the same unless the format tells them apart.
             user: that it runs as, None for ours.
 
         Returns:
@@ -85,83 +112,137 @@ class Capture:
         Raises:
             OSError: the daemon is out of descriptors.
         """
-        self._open()
-        self.begin()
-        assert self._outlet is not None
-        return self._outlet.open_end(user)
+        return self.outlets.open(self.name, self.fifo_of(stream)).open_end(user)
 
-    def adopt(self) -> None:
+    def adopt(self, *streams: str) -> None:
         """Go on with an incarnation that an earlier daemon has started, and with what it wrote meanwhile.
+
+        Args:
+            streams: those that are captured, "stdout" and "stderr".
 
         Raises:
             OSError: the daemon is out of descriptors.
         """
-        self._open()
+        for stream in streams:
+            self._open(self.fifo_of(stream))
+
+    def rescue(self) -> None:
+        """Take what was written while no daemon ran, through whichever FIFOs there are."""
+        for fifo in (OUT, ERR):
+            if self.outlets.has(self.name, fifo):
+                self._open(fifo)
+
+    def fifo_of(self, stream: str) -> str:
+        """Which FIFO a stream goes through."""
+        return ERR if stream == "stderr" and self.spec.format == "json" else OUT
 
     def listen(self, listener: Tap | None) -> None:
-        """Let somebody else see the lines too, from now on; None: nobody any more."""
+        """Let somebody else see the lines of this incarnation too, from now on; None: nobody any more."""
         self._listener = listener
 
-    def drain_now(self) -> None:
-        """Take everything that is in the FIFO at this moment; never waits.
-
-        To be called when the process has exited, so that its last words are in the log before anybody reads
-        it. A descendant that goes on writing is not waited for: the amount is asked of the kernel first.
-        """
-        if self._outlet is None:
-            return
-        waiting = self._outlet.waiting()
-        while waiting > 0:
-            block = os.read(self._outlet.fd, min(waiting, limits.LOG_READ_BYTES))
-            self._take(block)
-            waiting -= len(block)
+    def show_now(self) -> None:
+        """Show whoever looks on everything that is there: of a process that is dead, its last words."""
+        if self.is_watched:
+            for stream in self._streams.values():
+                stream.source.show_now()
 
     def finish(self) -> None:
         """The incarnation is wholly gone: take what is left of it, a last line without an end as well."""
-        self.drain_now()
-        self._show(self._splitter.flush())
+        for stream in self._streams.values():
+            stream.source.mark(stream.flush)
 
-    def output_bytes(self) -> int:
-        """Say how many bytes at the end of the log are of this incarnation, for `reports.logtail.tail`."""
-        return self.log.since(self._mark)
+    def when_written(self, read: Callable[[int], T], done: Callable[[T], None]) -> None:
+        """Let somebody read the log when everything that the worker has written until now is in it.
+
+        Args:
+            read: called on the writer's thread with the number of bytes at the end of the log that are of this
+                incarnation, for `reports.logtail.tail`.
+            done: called in the loop with what `read` returned.
+        """
+        self._after_what_is_there(
+            lambda: self.intake.writer.submit(lambda: read(self.log.since(self._mark)), done)
+        )
+
+    def reopen(self) -> None:
+        """Let go of the file; what comes next opens its path again."""
+        self.intake.writer.submit(self.log.reopen)
 
     def close(self) -> None:
-        """Take what is in the FIFO and read no more. May be called twice."""
-        if self._outlet is None:
-            return
-        self.finish()
-        self._loop.remove_reader(self._outlet.fd)
-        self._outlet = None
+        """Give everything that is there to the writer, and read no more. May be called twice."""
+        for stream in self._streams.values():
+            stream.source.close()
+            stream.flush()
+        self._streams.clear()
+        self.intake.writer.submit(self.log.close)
 
-    def _open(self) -> None:
-        if self._outlet is None:
-            self._outlet = self._outlets.open(self._name)
-            self._loop.add_reader(self._outlet.fd, self._readable)
+    def _open(self, fifo: str) -> None:
+        if fifo not in self._streams:
+            self._streams[fifo] = _Stream(self, fifo)
 
-    def _readable(self) -> None:
-        """Move up to LOG_TURN_BYTES; what is left makes the loop call again, after everybody else's turn."""
-        assert self._outlet is not None
-        for _ in range(limits.LOG_TURN_BYTES // limits.LOG_READ_BYTES):
-            try:
-                block = os.read(self._outlet.fd, limits.LOG_READ_BYTES)
-            except BlockingIOError:
-                return
-            self._take(block)
-            if 2 * len(block) >= self._outlet.capacity < limits.PIPE_BYTES:
-                self._outlet.enlarge()
-            if len(block) < limits.LOG_READ_BYTES:
-                return  # the FIFO was emptied; asking again would cost a system call to hear so
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks at the lines."""
+        return self._tap is not None or self._listener is not None
 
-    def _take(self, block: bytes) -> None:
-        """Hand one block on: to the file first, then to whoever looks on."""
-        self.log.append(block)
-        if self._tap is not None or self._listener is not None:
-            self._show(self._splitter.feed(block))
+    def _after_what_is_there(self, act: Callable[[], None]) -> None:
+        """Call `act` when all that is in the FIFOs now was given to the writer; at once if nothing is."""
+        left = len(self._streams)
+        if left == 0:
+            act()
 
-    def _show(self, lines: list[bytes]) -> None:
-        for look in (self._tap, self._listener):
-            if lines and look is not None:
-                look(lines)
+        def reached() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                act()
+
+        for stream in tuple(self._streams.values()):
+            stream.source.mark(reached)
+
+    def _begun(self) -> None:
+        self._beginning -= 1
+        for stream in self._streams.values():
+            stream.format = log_format(self.spec, stream.name)
+
+        def mark() -> None:
+            self._mark = self.log.mark()
+
+        self.intake.writer.submit(mark)
+
+    def show(self, lines: list[bytes]) -> None:
+        """Hand lines to whoever looks on; the listener wants none of an earlier incarnation."""
+        if lines and self._tap is not None:
+            self._tap(lines)
+        if lines and self._listener is not None and not self._beginning:
+            self._listener(lines)
+
+
+class _Stream:
+    """One FIFO of a capture, and what becomes of its bytes."""
+
+    def __init__(self, capture: Capture, fifo: str) -> None:
+        self._capture = capture
+        self._splitter = LineSplitter()
+        self.name = STDERR if fifo == ERR else STDOUT
+        self.format = log_format(capture.spec, self.name)
+        outlet = capture.outlets.open(capture.name, fifo)
+        self.source = capture.intake.open(outlet, capture.log, self)
+
+    def show(self, block: bytes) -> None:
+        """Show it as lines."""
+        if self._capture.is_watched:
+            self._capture.show(self._splitter.feed(block))
+
+    def prepare(self, block: bytes) -> bytes:
+        """What of it goes to the log now."""
+        return self.format.feed(block)
+
+    def flush(self) -> None:
+        """Nothing will finish the last line: it counts as it is."""
+        self._capture.show(self._splitter.flush())
+        data, log = self.format.flush(), self._capture.log
+        if data:
+            self._capture.intake.writer.submit(lambda: log.append(data))
 
 
 def open_output(launch: LaunchSpec, capture: Capture) -> Output:
@@ -173,11 +254,14 @@ def open_output(launch: LaunchSpec, capture: Capture) -> Output:
     Raises:
         SpawnError: a file or the FIFO can not be opened; nothing is left open.
     """
-    capture.begin()
+    streams = {STDOUT: launch.stdout, STDERR: launch.stderr}
     opened: dict[str, int] = {}
     try:
-        stdout = _open_stream(launch.stdout, "stdout", STDOUT, capture, launch.user, opened)
-        stderr = _open_stream(launch.stderr, "stderr", STDERR, capture, launch.user, opened)
+        capture.begin(*(stream for stream, where in streams.items() if where == "log"))
+        stdout = _open_stream(launch.stdout, STDOUT, launch.user, capture, opened)
+        stderr = _open_stream(launch.stderr, STDERR, launch.user, capture, opened)
+    except OSError as error:
+        raise _cannot_open("output", "log", error) from error
     except SpawnError:
         for fd in opened.values():
             os.close(fd)
@@ -186,26 +270,28 @@ def open_output(launch: LaunchSpec, capture: Capture) -> Output:
 
 
 def _open_stream(
-    where: str,
-    name: str,
-    own_fd: int,
-    capture: Capture,
-    user: int | None,
-    opened: dict[str, int],
+    where: str, stream: str, user: int | None, capture: Capture, opened: dict[str, int]
 ) -> int:
     """Return the descriptor for one stream; whatever had to be opened for it is added to `opened`."""
     if where == "null":
         return subprocess.DEVNULL
     if where == "inherit":
-        return own_fd
-    if where not in opened:
+        return _OWN_FD[stream]
+    key = capture.fifo_of(stream) if where == "log" else where  # a path has a slash
+    if key not in opened:
         try:
-            opened[where] = capture.open_end(user) if where == "log" else _open_for_append(where)
+            opened[key] = (
+                capture.open_end(stream, user) if where == "log" else _open_for_append(where)
+            )
         except OSError as error:
-            why = errno.errorcode.get(error.errno or 0, "EIO")
-            words = (error.strerror or str(error)).lower()
-            raise SpawnError(why, f"cannot open {name}: {words}: {where}") from error
-    return opened[where]
+            raise _cannot_open(stream, where, error) from error
+    return opened[key]
+
+
+def _cannot_open(what: str, where: str, error: OSError) -> SpawnError:
+    why = errno.errorcode.get(error.errno or 0, "EIO")
+    words = (error.strerror or str(error)).lower()
+    return SpawnError(why, f"cannot open {what}: {words}: {where}")
 
 
 def _open_for_append(path: str) -> int:

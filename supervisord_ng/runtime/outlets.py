@@ -18,7 +18,7 @@ import os
 import stat
 import struct
 import termios
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from supervisord_ng import limits
 from supervisord_ng.errors import SupervisordNGError
@@ -124,6 +124,15 @@ class Outlets:
         file = f"{name}.{stream}"
         return self._open.get(file) or self._add(file)
 
+    def has_output(self, name: str) -> bool:
+        """Whether something of this worker is waiting to be read."""
+        files = (f"{name}.{stream}" for stream in (OUT, ERR))
+        return any(self._open[file].waiting() for file in files if file in self._open)
+
+    def has(self, name: str, stream: str) -> bool:
+        """Whether there is a FIFO of this worker and stream."""
+        return f"{name}.{stream}" in self._open
+
     def forget(self, name: str) -> None:
         """The worker is gone from the tree, and its output is read: remove its FIFOs."""
         for stream in (OUT, ERR):
@@ -131,28 +140,22 @@ class Outlets:
             if outlet is not None:
                 _remove(outlet)
 
-    def forget_others(self, names: Collection[str]) -> dict[str, int]:
-        """Remove the FIFOs that an earlier daemon has left of workers that are no longer there.
+    def close(self) -> dict[str, int]:
+        """An orderly end: nobody writes any more. Removes everything and ends the keeper.
 
         Returns:
-            How many unread bytes went with them, by name, where there were any.
+            How many bytes went with it that nobody has read, by name, where there were any.
         """
-        lost: dict[str, int] = {}
-        for file, outlet in tuple(self._open.items()):
+        unread: dict[str, int] = {}
+        for file, outlet in self._open.items():
             name = file.rpartition(".")[0]
-            if name not in names:
-                lost[name] = lost.get(name, 0) + outlet.waiting()
-                self.forget(name)
-        return {name: count for name, count in lost.items() if count}
-
-    def close(self) -> None:
-        """An orderly end: nobody writes any more. Removes everything and ends the keeper."""
-        for outlet in self._open.values():
+            unread[name] = unread.get(name, 0) + outlet.waiting()
             _remove(outlet)
         self._open.clear()
         self._keeper.close()
         with contextlib.suppress(OSError):  # somebody has put something of his own there
             os.rmdir(self._directory)
+        return {name: count for name, count in unread.items() if count}
 
     def _fds(self) -> list[int]:
         return [outlet.fd for outlet in self._open.values()]

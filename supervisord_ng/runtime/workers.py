@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 from supervisord_ng import limits
 from supervisord_ng.core.effects import AskStop, Dump, Kill, Spawn
@@ -31,22 +32,20 @@ from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.reports import Usage
 from supervisord_ng.model.spec import NodeSpec
 from supervisord_ng.runtime import clock, diagnosis
+from supervisord_ng.runtime.captures import Captures, LineTap
 from supervisord_ng.runtime.cgroups import Cgroups
 from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
 from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.isolation import Isolation
-from supervisord_ng.runtime.logfile import LogFile
-from supervisord_ng.runtime.logs import Capture, open_output
+from supervisord_ng.runtime.logs import open_output
 from supervisord_ng.runtime.notifications import Notifications
 from supervisord_ng.runtime.notify import worker_of
-from supervisord_ng.runtime.outlets import Outlets
 from supervisord_ng.runtime.probes import Prober, Subject
 from supervisord_ng.runtime.readiness import Watch
 from supervisord_ng.runtime.reaper import Reaper
 from supervisord_ng.wire import heartbeat as wire
 
-LineTap = Callable[[str, list[bytes]], None]
-"""Receives the name of a worker and complete lines of its output."""
+T = TypeVar("T")
 
 
 class Workers:
@@ -77,13 +76,12 @@ class Workers:
         self._feed = feed
         self._on_traceback = on_traceback
         self._on_problem = on_problem
-        self._tap = tap
         self._records: dict[str, Record] = {}
         self._by_pid: dict[int, Record] = {}
         self._leaving: dict[
             str, Remains
         ] = {}  # by token: gone, but its last words may be on their way
-        self.outlets = Outlets(loop, node.runtime_dir, on_problem)
+        self.captures = Captures(loop, node.runtime_dir, on_problem, tap)
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
         self.reaper = Reaper(loop, self._exited, self._emptied, self._last_notifications)
@@ -159,10 +157,9 @@ class Workers:
         record = self._records.get(path)
         return None if record is None else record.remains
 
-    def output_bytes(self, path: str) -> int:
-        """How many bytes at the end of the worker's log are of its latest incarnation."""
-        record = self._records.get(path)
-        return 0 if record is None else record.capture.output_bytes()
+    def read_log(self, path: str, read: Callable[[int], T], done: Callable[[T], None]) -> None:
+        """Read a worker's log when all that it has written is in it; see `Capture.when_written`."""
+        self._records[path].capture.when_written(read, done)
 
     def status_text(self, path: str) -> str | None:
         """The last line that the worker said of itself."""
@@ -172,7 +169,7 @@ class Workers:
     def dropped_bytes(self, path: str) -> int:
         """Output that was lost because the disk did not take it."""
         record = self._records.get(path)
-        return 0 if record is None else record.capture.log.dropped_bytes
+        return 0 if record is None else record.capture.dropped_bytes
 
     def kill_all(self) -> None:
         """SIGKILL to every worker, because nobody is left to supervise them."""
@@ -187,24 +184,21 @@ class Workers:
 
     def reopen_logs(self) -> None:
         """Somebody has moved the log files away: begin new ones."""
-        for record in self._records.values():
-            record.capture.log.reopen()
+        self.captures.reopen()
 
     def forget(self, path: str) -> None:
         """The child was removed from the tree: close its log."""
         record = self._records.pop(path, None)
         if record is not None:
             record.watch.end()
-            record.capture.close()
-            record.capture.log.close()
-            self.outlets.forget(record.name)
+            self.captures.forget(record.name)
             self._isolation.forget(record.name)
 
     def close(self) -> None:
         """Close everything. Workers that run are left alone."""
         for path in tuple(self._records):
             self.forget(path)
-        self.outlets.close()
+        self.captures.close()
         self._prober.close()
         self._isolation.close()
         self.reaper.close()
@@ -215,15 +209,12 @@ class Workers:
     def _begin(self, effect: Spawn) -> Record:
         record = self._records.get(effect.path)
         if record is None:
-            name = names.leaf(effect.path)
-            tap = self._tap
-            lines = None if tap is None else lambda lines: tap(name, lines)
-            log = LogFile(effect.spec.log)
-            capture = Capture(self._loop, log, self.outlets, name, lines)
+            capture = self.captures.open(names.leaf(effect.path), effect.spec.log)
             record = self._records[effect.path] = Record(effect.path, capture)
         else:
             self._unregister(record)
         record.begin(effect)
+        record.capture.configure(effect.spec.log)
         record.watch = Watch(self._loop, self._prober, self._feed, effect.spec, record.remains)
         return record
 
@@ -289,10 +280,9 @@ class Workers:
             return
         record = self._by_pid[pid]
         empty = self.reaper.group_is_empty(pid)
+        record.capture.show_now()
         if empty:
             record.capture.finish()
-        else:
-            record.capture.drain_now()
         record.watch.end()
         self.heartbeats.drain()  # its last words were sent before it died
         record.remains.ended = clock.wall_s()

@@ -17,9 +17,8 @@ import pytest
 from supervisord_ng import limits
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.spec import LaunchSpec, LogSpec
-from supervisord_ng.runtime.logfile import LogFile
-from supervisord_ng.runtime.logs import Capture, Output, open_output
-from supervisord_ng.runtime.outlets import Outlets
+from supervisord_ng.runtime.captures import Captures
+from supervisord_ng.runtime.logs import Output, open_output
 from tests.support import POLL_S
 
 pytestmark = pytest.mark.process
@@ -28,16 +27,21 @@ TEN_THOUSAND = "import sys\nfor n in range(10_000): sys.stdout.write(f'line {n}\
 
 
 class Bench:
-    """A capture into a log in `folder`, and the processes that write into it."""
+    """The capture of a worker `w` whose log is in `folder`, and the processes that write into it."""
 
-    def __init__(self, folder: Path, *, max_bytes: int = 0, backups: int = 3) -> None:
+    def __init__(self, folder: Path, **spec: Any) -> None:
         self.path = folder / "w.log"
         self.lines: list[bytes] = []
-        self.log = LogFile(LogSpec(file=str(self.path), max_bytes=max_bytes, backups=backups))
-        loop = asyncio.get_running_loop()
+        self.problems: list[str] = []
+        self.spec = LogSpec(file=str(self.path), **{"max_bytes": 0, **spec})
         self._runtime_dir = tempfile.mkdtemp(prefix="sng-", dir="/tmp")
-        self.outlets = Outlets(loop, self._runtime_dir, pytest.fail)
-        self.capture = Capture(loop, self.log, self.outlets, "w", self.lines.extend)
+        self.captures = Captures(
+            asyncio.get_running_loop(),
+            self._runtime_dir,
+            self.problems.append,
+            lambda _, lines: self.lines.extend(lines),
+        )
+        self.capture = self.captures.open("w", self.spec)
 
     def start(self, code: str, launch: LaunchSpec | None = None) -> subprocess.Popen[bytes]:
         """Start Python code as a worker would be started; the caller waits for it."""
@@ -48,11 +52,15 @@ class Bench:
         close_all(output)
         return process
 
+    async def written(self) -> int:
+        """Wait until all is in the log; return how much of it is of this incarnation."""
+        future = asyncio.get_running_loop().create_future()
+        self.capture.when_written(lambda count: count, future.set_result)
+        return int(await future)
+
     def close(self) -> None:
         """Close what the bench opened."""
-        self.capture.close()
-        self.log.close()
-        self.outlets.close()
+        self.captures.close()
         os.rmdir(self._runtime_dir)
 
 
@@ -80,31 +88,43 @@ def run(scene: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scene, timeout=60))
 
 
-def test_the_last_words_are_there_after_drain_now(tmp_path: Path) -> None:
-    """A process that wrote 10,000 lines and ended: all are in the file before the loop ran again."""
+def test_the_last_words_are_there(tmp_path: Path) -> None:
+    """A process that wrote 10,000 lines and ended: whoever asks for its log then gets all of them."""
 
     async def scene() -> None:
         bench = Bench(tmp_path)
         process = bench.start(TEN_THOUSAND)
         await until(lambda: process.poll() is not None, "the end of the writer")
-        bench.capture.drain_now()
+        count = await bench.written()
         text = bench.path.read_text()
         assert text == "".join(f"line {number}\n" for number in range(10_000))
-        assert len(text) == bench.capture.output_bytes()
+        assert len(text) == count
         bench.close()
+        assert not bench.problems
 
     run(scene())
 
 
-def test_the_tail_of_one_fifo_needs_no_turn_of_the_loop(tmp_path: Path) -> None:
-    """What fits into the FIFO is in the file by `drain_now` alone."""
+def test_a_block_is_in_the_fifo_until_it_is_in_the_log(tmp_path: Path) -> None:
+    """At every moment all that was written is in the one or the other, for a daemon that is killed then."""
+    text = b"".join(b"%d\n" % number for number in range(20_000))
 
     async def scene() -> None:
         bench = Bench(tmp_path)
-        process = bench.start("print('last words')")
-        process.wait()
-        bench.capture.drain_now()
-        assert b"last words\n" == bench.path.read_bytes()
+        bench.capture.begin("stdout")
+        end = bench.capture.open_end("stdout", None)
+        outlet = bench.capture.outlets.open("w")
+        os.write(end, text)
+        os.close(end)
+
+        def is_in_log() -> bool:
+            left = outlet.waiting()  # before the look at the file, which may only grow meanwhile
+            size = bench.path.stat().st_size if bench.path.exists() else 0
+            assert size + left >= len(text)
+            return left == 0
+
+        await until(is_in_log, "all in the log")
+        assert text == bench.path.read_bytes()
         bench.close()
 
     run(scene())
@@ -120,6 +140,7 @@ def test_ten_megabytes_through_three_files(tmp_path: Path) -> None:
             f"import sys\nfor n in range({count}): sys.stdout.write(f'{{n:019d}}\\n')"
         )
         await until(lambda: process.poll() is not None, "the end of the writer", timeout_s=30)
+        await bench.written()
         bench.close()
         assert count == len(bench.lines)
 
@@ -139,6 +160,7 @@ def test_both_streams_keep_their_order(tmp_path: Path) -> None:
     async def scene() -> None:
         bench = Bench(tmp_path)
         bench.start(code).wait()
+        await bench.written()
         bench.close()
         expected = [word for n in range(500) for word in (b"o%d" % n, b"e%d" % n)]
         assert expected == bench.path.read_bytes().splitlines()
@@ -168,12 +190,10 @@ def test_a_descendant_with_the_fifo_holds_nothing_up(tmp_path: Path) -> None:
         )
         close_all(output)
         process.wait()
-        bench.capture.drain_now()
-        assert b"worker\n" == bench.path.read_bytes()
+        assert len(b"worker\n") == await bench.written()
         bench.start("print('next')").wait()
-        bench.capture.drain_now()
+        assert len(b"next\n") == await bench.written()
         assert b"worker\nnext\n" == bench.path.read_bytes()
-        assert len(b"next\n") == bench.capture.output_bytes()
         assert process.stdin is not None
         process.stdin.close()  # ends the grandchild
         bench.close()
@@ -181,24 +201,22 @@ def test_a_descendant_with_the_fifo_holds_nothing_up(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_drain_now_takes_what_was_there_and_no_more(tmp_path: Path) -> None:
-    """Somebody who refills the FIFO while it is drained can not keep the daemon in it."""
+def test_who_asks_gets_what_was_there_and_no_more(tmp_path: Path) -> None:
+    """Somebody who refills the FIFO while it is emptied can not keep an answer from coming."""
 
     async def scene() -> None:
         bench = Bench(tmp_path)
-        ends: list[int] = []
+        bench.capture.begin("stdout")
+        end = bench.capture.open_end("stdout", None)
+        os.write(end, b"first\n")
 
         def refill(_: list[bytes]) -> None:
-            for end in ends:
-                os.write(end, b"again\n")
+            os.write(end, b"again\n")
 
-        capture = Capture(asyncio.get_running_loop(), bench.log, bench.outlets, "x", refill)
-        ends.append(capture.open_end(None))
-        os.write(ends[0], b"first\n")
-        capture.drain_now()
-        assert b"first\n" == bench.path.read_bytes()
-        os.close(ends.pop())
-        capture.close()
+        bench.capture.listen(refill)
+        assert len(b"first\n") == await bench.written()
+        bench.capture.listen(None)
+        os.close(end)
         bench.close()
 
     run(scene())
@@ -211,6 +229,7 @@ def test_an_unfinished_line_reaches_the_tap_at_the_end(tmp_path: Path) -> None:
         bench = Bench(tmp_path)
         bench.start("print('whole'); print('no end', end='')").wait()
         bench.capture.finish()
+        await bench.written()
         assert [b"whole", b"no end"] == bench.lines
         assert b"whole\nno end" == bench.path.read_bytes()
         bench.close()
@@ -227,7 +246,7 @@ def test_a_flood_takes_turns(tmp_path: Path) -> None:
             "import os\nblock = b'x' * 99 + b'\\n'\nwhile True: os.write(1, block * 600)"
         )
         try:
-            await until(lambda: bench.log.mark() > 4 * limits.MIB, "some output")
+            await until(lambda: len(bench.lines) > 40_000, "some output")
         finally:
             process.kill()
             process.wait()
@@ -245,7 +264,7 @@ def test_streams_go_where_the_configuration_says(tmp_path: Path) -> None:
         code = "import os\nos.write(1, b'out\\n'); os.write(2, b'err\\n')"
         for _ in range(2):
             bench.start(code, launch_of(stdout=str(both), stderr=str(both))).wait()
-        assert 0 == bench.capture.output_bytes()
+        assert 0 == await bench.written()
         bench.start(code, launch_of(stdout="null", stderr="log")).wait()
         bench.start(code, launch_of(stdout="log", stderr="null")).wait()
         bench.close()
@@ -282,7 +301,7 @@ def test_a_path_that_can_not_be_opened(tmp_path: Path, name: str, why: str, word
 
     async def scene() -> None:
         bench = Bench(tmp_path)
-        os.close(bench.capture.open_end(None))  # the FIFO stays open from the first time on
+        bench.capture.begin("stdout")  # the FIFO stays open from the first time on
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(SpawnError) as caught:
             open_output(launch_of(stderr=path), bench.capture)

@@ -19,9 +19,7 @@ from supervisord_ng.limits import MS, SECOND
 from supervisord_ng.model.exits import LIVENESS
 from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.spec import LaunchSpec, Liveness, LogSpec, Ready, WorkerSpec
-from supervisord_ng.runtime.logfile import LogFile
-from supervisord_ng.runtime.logs import Capture
-from supervisord_ng.runtime.outlets import Outlets
+from supervisord_ng.runtime.captures import Captures
 from supervisord_ng.runtime.probes import Prober
 from supervisord_ng.runtime.readiness import Watch
 from tests.runtime.probing import SUBJECT, play
@@ -40,10 +38,10 @@ class Scene:
         self.remains = Remains("root/a", 1)
         loop = asyncio.get_running_loop()
         self.watch = Watch(loop, prober, self.found.append, spec, self.remains)
-        self.log = LogFile(LogSpec(file=str(directory / "a.log")))
-        self.outlets = Outlets(loop, str(directory), pytest.fail)
-        self.capture = Capture(loop, self.log, self.outlets, "a")
-        self.output = self.capture.open_end(None)
+        self.captures = Captures(loop, str(directory), pytest.fail)
+        self.capture = self.captures.open("a", LogSpec(file=str(directory / "a.log")))
+        self.capture.begin("stdout")
+        self.output = self.capture.open_end("stdout", None)
         self.watch.begin(SUBJECT, self.capture)
 
     def close(self) -> None:
@@ -51,9 +49,7 @@ class Scene:
         os.close(self.output)
         self.watch.end()
         self.watch.end()
-        self.capture.close()
-        self.log.close()
-        self.outlets.close()
+        self.captures.close()
 
 
 @asynccontextmanager
@@ -148,7 +144,7 @@ def written(tmp_path: Path, ready: Ready, *blocks: bytes) -> list[list[Event]]:
         async with watched(prober, tmp_path, ready) as worker:
             for block in blocks:
                 os.write(worker.output, block)
-                worker.capture.drain_now()
+                worker.capture.show_now()
                 found.append(list(worker.found))
         return found
 

@@ -1,0 +1,221 @@
+"""Moves what workers write from their FIFOs to the writer of logs, and knows what to do while that is stuck.
+
+A block is looked at, written, and only then taken out of its FIFO: a daemon that is killed in between has lost
+nothing. So at most one block of each FIFO is under way, and a worker that writes faster than the disk waits for
+it, as with any pipe. That ends when the disk stops: once a write hangs, nobody waits. Blocks are taken out at
+once and wait in bounded memory; what is more is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from supervisord_ng import limits
+from supervisord_ng.runtime.logfile import LogFile
+from supervisord_ng.runtime.logwriter import LogWriter
+from supervisord_ng.runtime.outlets import Outlet
+from supervisord_ng.runtime.peek import Peek
+
+# Once for each time it is armed: while a block is under way, a worker that goes on writing wakes nobody.
+_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
+
+
+class Sink(Protocol):
+    """Where the bytes of one FIFO go."""
+
+    def show(self, block: bytes) -> None:
+        """Let whoever looks on see what comes next. Each byte is shown once."""
+
+    def prepare(self, block: bytes) -> bytes:
+        """Return what shall be written for what comes next."""
+
+
+class Intake:
+    """All FIFOs that are read. One epoll of its own, of which the loop waits for one descriptor."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.writer = LogWriter(loop, self._stalled, self._progressed)
+        self.peek = Peek()
+        self.epoll = select.epoll()
+        self._loop = loop
+        self._sources: dict[int, Source] = {}  # by descriptor
+        self._waiting: deque[Source] = deque()  # for room in the writer's queue
+        loop.add_reader(self.epoll.fileno(), self._ready)
+
+    def open(self, outlet: Outlet, log: LogFile, sink: Sink) -> Source:
+        """Read a FIFO from now on, with what is in it."""
+        source = self._sources[outlet.fd] = Source(self, outlet, log, sink)
+        return source
+
+    def forget(self, source: Source) -> None:
+        """It is closed."""
+        del self._sources[source.outlet.fd]
+        if source in self._waiting:
+            self._waiting.remove(source)
+
+    def await_room(self, source: Source) -> None:
+        """Let it go on when the writer has less to do."""
+        self._waiting.append(source)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the writer has so much to do that nothing more may be given to it."""
+        return self.writer.queued_bytes >= limits.LOG_QUEUE_BYTES
+
+    def close(self, timeout_s: float) -> bool:
+        """End; say whether all that was taken is on disk. The sources must be closed."""
+        assert not self._sources, "closed before its sources"
+        self._loop.remove_reader(self.epoll.fileno())
+        self.epoll.close()
+        self.peek.close()
+        return self.writer.close(timeout_s)
+
+    def _ready(self) -> None:
+        for fd, _ in self.epoll.poll(0, limits.LOG_READY_MAX):
+            source = self._sources.get(fd)
+            if source is not None:
+                source.pump()
+
+    def _stalled(self) -> None:
+        self._waiting.clear()
+        for source in tuple(self._sources.values()):
+            source.let_go()
+
+    def _progressed(self) -> None:
+        while self._waiting and not self.is_full:
+            self._waiting.popleft().pump()
+
+
+class Source:
+    """One FIFO, and the log that its bytes go to."""
+
+    def __init__(self, intake: Intake, outlet: Outlet, log: LogFile, sink: Sink) -> None:
+        self.outlet = outlet
+        self.lost = 0  # bytes dropped here that the log does not tell of yet
+        self._intake = intake
+        self._log = log
+        self._sink = sink
+        self._held = 0  # bytes that are being written and are still in the FIFO
+        self._queued = 0  # bytes that the writer has of us
+        self._taken = 0  # bytes taken out of it, ever
+        self._shown = 0  # bytes shown, ever
+        self._marks: deque[tuple[int, Callable[[], None]]] = deque()  # with the place they stand at
+        intake.epoll.register(outlet.fd, _EVENTS)
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call `reached` when all that is in the FIFO now was given to the writer; at once if nothing is."""
+        waiting = self.outlet.waiting()
+        if waiting == 0 and not self._marks:
+            reached()
+        else:
+            self._marks.append((self._taken + waiting, reached))
+
+    def pump(self) -> None:
+        """Give the next block to the writer, if the one before is written."""
+        intake, peek, fd = self._intake, self._intake.peek, self.outlet.fd
+        left = limits.LOG_TURN_BYTES  # of this turn of the loop; a block that is held ends it too
+        while not self._held:
+            self._reach_marks()
+            stalled = intake.writer.is_stalled
+            if intake.is_full and not stalled:
+                intake.await_room(self)
+                return
+            block = peek.look(fd, self._next_size()) if left > 0 else b""
+            if not block:
+                if left > 0:  # nothing is there, whatever somebody has done to our count
+                    self._reach_marks(all_of_them=True)
+                intake.epoll.modify(fd, _EVENTS)
+                return
+            left -= len(block)
+            self._show(block)
+            if 2 * len(block) >= self.outlet.capacity < limits.PIPE_BYTES:
+                self.outlet.enlarge()
+            if stalled:
+                self._take(len(block))
+                self._spill(block)
+            else:
+                self._held = len(block)
+                self._give(block)
+
+    def show_now(self) -> None:
+        """Show everything that is there, before its turn to be written comes."""
+        block = self._intake.peek.look(self.outlet.fd, self.outlet.waiting() or 1)
+        self._show(block)
+
+    def let_go(self) -> None:
+        """The writer hangs: wait no longer for the block that it has, nor for any other."""
+        if self._held:
+            self._take(self._held)
+            self._held = 0
+        self.pump()
+
+    def close(self) -> None:
+        """Take what is there now and read no more."""
+        if self._held:
+            self._take(self._held)
+            self._held = 0
+        waiting = self.outlet.waiting()
+        while waiting > 0 and (block := self._intake.peek.look(self.outlet.fd, waiting)):
+            self._show(block)
+            self._take(len(block))
+            self._spill(block)
+            waiting -= len(block)
+        self._reach_marks(all_of_them=True)
+        self._intake.epoll.unregister(self.outlet.fd)
+        self._intake.forget(self)
+
+    def _next_size(self) -> int:
+        """How much to look at: not beyond the next mark."""
+        if not self._marks:
+            return limits.LOG_READ_BYTES
+        return min(self._marks[0][0] - self._taken, limits.LOG_READ_BYTES)
+
+    def _reach_marks(self, *, all_of_them: bool = False) -> None:
+        while self._marks and (all_of_them or self._marks[0][0] <= self._taken):
+            _, reached = self._marks.popleft()
+            reached()
+
+    def _show(self, block: bytes) -> None:
+        """Show what of a block, which is next in the FIFO, was not shown yet."""
+        known = max(self._shown - self._taken, 0)
+        if known < len(block):
+            self._sink.show(block[known:])
+            self._shown = self._taken + len(block)
+
+    def _take(self, count: int) -> None:
+        self._intake.peek.take(self.outlet.fd, count)
+        self._taken += count
+
+    def _spill(self, block: bytes) -> None:
+        """Give a block away that is in no FIFO any more; drop it where there is no room."""
+        if self._intake.is_full or self._queued >= limits.LOG_SPILL_BYTES:
+            self.lost += len(block)
+        else:
+            self._give(block)
+
+    def _give(self, block: bytes) -> None:
+        data, lost, log = self._sink.prepare(block), self.lost, self._log
+        self.lost = 0
+
+        def write() -> None:
+            if lost:
+                log.lose(lost, "the disk was too slow")
+            log.append(data)
+
+        size = len(data)
+        self._queued += size
+        self._intake.writer.submit(write, lambda _: self._written(size), size=size)
+
+    def _written(self, size: int) -> None:
+        self._queued -= size
+        # Blocks that were let go are all written before another one is held: the writer keeps the order.
+        if self._held:
+            self._take(self._held)
+            self._held = 0
+            self.pump()
+        elif self.lost and self._queued == 0:
+            self._give(b"")  # let the log tell of it
