@@ -209,6 +209,9 @@ REPORTS_WAITING_MAX = (
     10_000  # reports in memory while the disk does not take them; more are counted and dropped
 )
 STORE_BATCH_MAX = 500  # reports in one transaction (group commit)
+STORE_PARCEL_BYTES_MAX = (
+    1 * MIB
+)  # reports of nodes below in one transaction, so that those of this node never wait long
 STORE_BUSY_TIMEOUT_S = 5.0  # another process holds the SQLite lock
 STORE_RETRY_S = 0.2  # first wait after the disk refused a batch; doubles
 STORE_RETRY_MAX_S = 10.0  # ... up to this
@@ -221,6 +224,7 @@ STORE_ASIDE_MAX = (
 REPORTS_WAITING_BYTES_MAX = (
     64 * MIB
 )  # the same bound in bytes: a report with stacks is 100 times a plain one
+REPORT_ID_MAX = 64  # characters of an id from another node; ours have 36
 REPORT_CANDIDATES_MAX = 5  # ids listed when the beginning or end of one fits several reports
 EVENTS_KEPT = 10_000  # decisions kept in memory for `sng events`
 
@@ -242,6 +246,7 @@ LINK_REPORTS_WINDOW_BYTES = (
 LINK_ASK_MAX = 256 * KIB  # an operator's request to a node below
 LINK_PART_MAX = 64 * KIB  # a piece of the answer; a heartbeat may stand behind some of them
 LINK_PARTS_WINDOW = 8  # such pieces under way for one request
+REPORTS_OFFERED_MAX = 64  # frames of reports from one node that wait for the core's word
 LINK_ASKS_MAX = 64  # requests in progress on one link
 LINK_ASK_AGAIN_NS = 2 * SECOND  # a request whose answer does not go on is repeated
 
@@ -304,4 +309,4 @@ assert HEARTBEAT_INTERVAL_MAX_NS // MS < 2**31
 assert STORE_BATCH_MAX <= REPORTS_WAITING_MAX
 assert STORE_BATCH_MAX <= REPORTS_UNACKED_MAX
 assert LINK_REPORTS_BYTES <= LINK_PACKED_MAX
-assert LINK_PACKED_MAX <= REPORTS_RECEIVED_BYTES_MAX
+assert LINK_UNPACKED_MAX <= REPORTS_RECEIVED_BYTES_MAX

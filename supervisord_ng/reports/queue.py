@@ -38,7 +38,7 @@ class Parcel(NamedTuple):
     """Reports from a node below.
 
     `load` unpacks them, in the writer's thread and perhaps more than once; what it cannot read it
-    leaves out. `done` is called when all are on the disk.
+    leaves out. `size` is that of the unpacked reports in bytes. `done` is called when all are on the disk.
     """
 
     load: Callable[[], Sequence[CrashReport]]
@@ -110,7 +110,7 @@ class Queue:
         assert not self._unpacking, "two transactions at a time"
         while self._own and len(self._writing) < limits.STORE_BATCH_MAX:
             self._writing.append(self._own.popleft())
-        room = limits.LINK_PACKED_MAX
+        room = limits.STORE_PARCEL_BYTES_MAX
         while self._parcels and (room >= self._parcels[0].size or not self._unpacking):
             self._unpacking.append(self._parcels.popleft())
             room -= self._unpacking[-1].size

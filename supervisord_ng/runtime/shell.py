@@ -82,6 +82,11 @@ class Shell:
         """How late deadlines were looked at, at worst in the last minute: the daemon's own lag."""
         return self._lateness.worst_ns(clock.monotonic_ns())
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the core has heard everything that it was fed."""
+        return not self._events and not self._busy
+
     def boot(
         self,
         spec: SupervisorSpec,
