@@ -249,6 +249,11 @@ LINK_PARTS_WINDOW = 8  # such pieces under way for one request
 REPORTS_OFFERED_MAX = 64  # frames of reports from one node that wait for the core's word
 LINK_ASKS_MAX = 64  # requests in progress on one link
 LINK_ASK_AGAIN_NS = 2 * SECOND  # a request whose answer does not go on is repeated
+LINK_ANSWER_MAX = (
+    64 * MIB
+)  # one line of an answer that passes through here; larger ones are refused
+FLEET_WITHIN_S = 5.0  # for all nodes below to say how they are; less for those further down ...
+FLEET_WITHIN_SHARE = 0.7  # ... so that a node that is silent there does not silence those above it
 
 # --- the daemon ---------------------------------------------------------------------------------------------
 CONSOLE_NAME_WIDTH_MAX = 24  # columns for names in `sng run`; a longer one pushes its own line
@@ -310,3 +315,4 @@ assert STORE_BATCH_MAX <= REPORTS_WAITING_MAX
 assert STORE_BATCH_MAX <= REPORTS_UNACKED_MAX
 assert LINK_REPORTS_BYTES <= LINK_PACKED_MAX
 assert LINK_UNPACKED_MAX <= REPORTS_RECEIVED_BYTES_MAX
+assert FLEET_WITHIN_S < CONTROL_REPLY_TIMEOUT_S

@@ -18,7 +18,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -27,8 +27,9 @@ from supervisord_ng import limits
 from supervisord_ng.control.access import Access, Caller, caller_of, groups_of
 from supervisord_ng.control.answers import Answers
 from supervisord_ng.control.connection import Connection, report_failure
+from supervisord_ng.control.lines import bad_request, line_of, refused
 from supervisord_ng.errors import ControlError
-from supervisord_ng.model.messages import ErrorBody, Request
+from supervisord_ng.model.messages import Request
 
 Handle = Callable[[Caller, Request], Awaitable[Any] | AsyncIterator[Any]]
 
@@ -39,12 +40,16 @@ READING_VERBS = frozenset(
         "events",
         "events.record",
         "logs.files",
+        "nodes",
         "crashes.list",
         "crashes.show",
         "crashes.stats",
     }
 )
 """Verbs that change nothing: to do one twice does no harm, so the answers are not remembered."""
+
+STREAMING_VERBS = frozenset({"events", "events.record"})
+"""Verbs that are answered by a stream of items."""
 
 
 class ControlServer:
@@ -145,6 +150,27 @@ class ControlServer:
         _remove_socket(self._path)
         self._server = None
 
+    async def lines(self, caller: Caller, request: Request) -> AsyncGenerator[bytes]:
+        """What answers a request that has come on another way than the socket, line by line.
+
+        A command is done once and to its end, as on the socket, whoever waits for the answer.
+        """
+        try:
+            if request.verb not in READING_VERBS:
+                yield await asyncio.shield(self._once(caller, request))
+                return
+            outcome = self._ask(caller, request)
+            if not isinstance(outcome, AsyncIterator):
+                yield await self._answer(request, outcome)
+                return
+            async for item in outcome:
+                yield line_of({"id": request.id, "item": item})
+            yield line_of({"id": request.id, "ok": True, "end": True})
+        except ControlError as error:
+            yield refused(request.id, error)
+        except Exception as error:  # noqa: BLE001 - told to the client and handed on, not swallowed
+            yield refused(request.id, self._failed(request, error))
+
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The task is ours, not asyncio's, which mistakes a cancelled one for a failure (3.11).
         peer: socket.socket = writer.get_extra_info("socket")
@@ -165,7 +191,7 @@ class ControlServer:
         try:
             if refusal is not None:
                 self._reject(connection.caller, refusal.message)
-                await connection.send(_refused(None, refusal))
+                await connection.send(refused(None, refusal))
                 return
             await self._read(connection)
             await connection.answered()
@@ -206,7 +232,7 @@ class ControlServer:
                 # Where the next request begins is not known any more.
                 problem = f"line longer than {limits.CONTROL_LINE_MAX} bytes"
                 self._reject(connection.caller, problem)
-                await connection.send(_refused(None, _bad_request(problem)))
+                await connection.send(refused(None, bad_request(problem)))
                 return
             if not line:
                 return
@@ -219,15 +245,15 @@ class ControlServer:
                 connection.begin(self._respond, request)
             except ControlError as error:
                 self._reject(connection.caller, error.message)
-                await connection.send(_refused(request_id, error))
+                await connection.send(refused(request_id, error))
 
     def _decode(self, line: bytes) -> Request:
         try:
             request = self._decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _bad_request(str(error)) from error
+            raise bad_request(str(error)) from error
         if not 0 < len(request.id) <= limits.CONTROL_ID_MAX:
-            raise _bad_request(f"an id has 1 to {limits.CONTROL_ID_MAX} characters")
+            raise bad_request(f"an id has 1 to {limits.CONTROL_ID_MAX} characters")
         return request
 
     async def _respond(self, connection: Connection, request: Request) -> None:
@@ -244,7 +270,7 @@ class ControlServer:
                     return
                 line = await self._answer(request, outcome)
         except ControlError as error:
-            line = _refused(request.id, error)
+            line = refused(request.id, error)
         await self._send(connection, line)
 
     def _once(self, caller: Caller, request: Request) -> asyncio.Future[bytes]:
@@ -260,7 +286,7 @@ class ControlServer:
 
     async def _command(self, caller: Caller, request: Request) -> None:
         """Do a command to its end. It belongs to no connection, so no disconnect cuts it short."""
-        line = _refused(
+        line = refused(
             request.id,
             ControlError("shutting_down", f"cannot finish {request.verb}: the daemon is ending"),
         )
@@ -269,7 +295,7 @@ class ControlServer:
             assert not isinstance(outcome, AsyncIterator), f"{request.verb} acts: it has no stream"
             line = await self._answer(request, outcome)
         except ControlError as error:
-            line = _refused(request.id, error)
+            line = refused(request.id, error)
         finally:
             self._answers.finish(caller.uid, request, line)
 
@@ -284,21 +310,21 @@ class ControlServer:
     async def _answer(self, request: Request, outcome: Awaitable[Any]) -> bytes:
         """The line that answers a request, whatever becomes of its handler."""
         try:
-            return _line({"id": request.id, "ok": True, "result": await outcome})
+            return line_of({"id": request.id, "ok": True, "result": await outcome})
         except ControlError as error:
-            return _refused(request.id, error)
+            return refused(request.id, error)
         except Exception as error:  # noqa: BLE001 - told to the client and handed on, not swallowed
-            return _refused(request.id, self._failed(request, error))
+            return refused(request.id, self._failed(request, error))
 
     async def _stream(
         self, connection: Connection, request: Request, items: AsyncIterator[Any]
     ) -> None:
         """Send a stream to its end, its failure, or the end of the client or of ours."""
-        last = _line({"id": request.id, "ok": True, "end": True})
+        last = line_of({"id": request.id, "ok": True, "end": True})
         sent = 0
         try:
             async for item in items:
-                if not await self._send(connection, _line({"id": request.id, "item": item})):
+                if not await self._send(connection, line_of({"id": request.id, "item": item})):
                     return
                 sent += 1
                 if sent % limits.CONTROL_STREAM_TURN == 0:
@@ -308,9 +334,9 @@ class ControlServer:
                 connection.write(last)
             raise
         except ControlError as error:
-            last = _refused(request.id, error)
+            last = refused(request.id, error)
         except Exception as error:  # noqa: BLE001 - told to the client and handed on, not swallowed
-            last = _refused(request.id, self._failed(request, error))
+            last = refused(request.id, self._failed(request, error))
         finally:
             if (aclose := getattr(items, "aclose", None)) is not None:
                 await aclose()
@@ -351,23 +377,6 @@ class ControlServer:
         more = f" ({self._unlogged} more since the last such message)" if self._unlogged else ""
         self._logged_at, self._unlogged = now, 0
         self._log(f"control: rejected uid {caller.uid}, pid {caller.pid}: {why}{more}")
-
-
-def _bad_request(why: str) -> ControlError:
-    return ControlError(
-        "bad_request",
-        f"cannot read the request: {why}",
-        'a request is one line of JSON: {"id": "1", "verb": "status", "args": {}}',
-    )
-
-
-def _refused(request_id: str | None, error: ControlError) -> bytes:
-    body = ErrorBody(code=error.code, message=error.message, hint=error.hint)
-    return _line({"id": request_id, "ok": False, "error": body})
-
-
-def _line(document: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(document) + b"\n"
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:

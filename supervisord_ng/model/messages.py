@@ -14,11 +14,12 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request line."""
+    """One request line. `node` is for another node than this one, see `sng --node`."""
 
     id: str
     verb: str
     args: dict[str, Any] = {}
+    node: str | None = None
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -27,3 +28,12 @@ class ErrorBody(msgspec.Struct, frozen=True):
     code: str
     message: str
     hint: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One line of an answer, as another daemon reads it: what it carries is only passed on."""
+
+    ok: bool = True
+    result: msgspec.Raw = msgspec.Raw(b"")
+    item: msgspec.Raw = msgspec.Raw(b"")
+    error: ErrorBody | None = None

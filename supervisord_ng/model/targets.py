@@ -17,13 +17,16 @@ _NEAR_MAX = 3  # names in a hint
 def find(rows: tuple[Row, ...], wanted: str, see: str = SEE) -> list[Row]:
     """The rows that `wanted` names: one child, all instances of a name, or every worker for ``all``.
 
+    The name of the root supervisor means all that is below it, other nodes included.
+
     `see` is where all names are listed.
 
     Raises:
         ControlError: not_found, with the nearest names.
     """
     if wanted in (ALL, names.ROOT):
-        return [row for row in rows if row.kind != "supervisor"]
+        kinds = ("worker",) if wanted == ALL else ("worker", "remote")
+        return [row for row in rows if row.kind in kinds]
     found = [row for row in rows if wanted in (row.path, row.name)]
     if not found:
         found = [
