@@ -185,6 +185,8 @@ def _source(session: Session) -> Source:
         client = session.client()
         client.request("version", {})
     except NoDaemonError as error:
+        if session.node is not None:
+            raise
         usual = session.default_state_dir()
         if usual is None or not os.path.exists(f"{usual}/{STORE}"):
             raise

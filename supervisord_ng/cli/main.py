@@ -44,6 +44,7 @@ VERBS = {
     "version": "version",
 }
 ALIASES = {"tail": "logs"}
+WITHOUT_DAEMON = frozenset({"init", "check", "simulate", "run", "keygen", "service", "import"})
 
 
 class Verbs(click.Group):
@@ -81,6 +82,8 @@ def exit_status(error: SupervisordNGError) -> int:
         return EXIT_CONFIG
     if isinstance(error, ControlError) and error.code == "denied":
         return EXIT_UNKNOWN
+    if isinstance(error, ControlError) and error.code == "no_link":
+        return EXIT_NO_DAEMON
     return EXIT_FAILED
 
 
@@ -96,7 +99,12 @@ def exit_status(error: SupervisordNGError) -> int:
     metavar="DIR",
     help="Where the daemon keeps its store, to read crash reports while no daemon runs.",
 )
-@click.option("--node", metavar="NAME", help="Another node below this one. Not supported yet.")
+@click.option(
+    "--node",
+    metavar="NAME",
+    help="Another node below this one, by its name, or by the end of a path (mid/leaf) where names"
+    " repeat.",
+)
 @click.pass_context
 def cli(
     ctx: click.Context, runtime_dir: str | None, state_dir: str | None, node: str | None
@@ -108,11 +116,12 @@ def cli(
     \b
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 status: something is not running,
     4 status: unknown name or no daemon, other verbs: refused, 7 no daemon,
-    78 configuration wrong.
+    78 configuration wrong. A node without a link is one without a daemon.
     """  # noqa: D301 - \b is click's mark for a paragraph that is not to be wrapped
-    if node is not None:
-        raise click.UsageError(f"cannot reach node {node}: --node is not supported yet")
-    ctx.obj = Session(runtime_dir, state_dir, os.environ, is_root=os.geteuid() == 0)
+    if node is not None and (state_dir is not None or ctx.invoked_subcommand in WITHOUT_DAEMON):
+        verb = ctx.invoked_subcommand if state_dir is None else "--state-dir"
+        raise click.UsageError(f"cannot use --node with {verb}: that asks no daemon")
+    ctx.obj = Session(runtime_dir, state_dir, node, os.environ, is_root=os.geteuid() == 0)
 
 
 def main() -> None:

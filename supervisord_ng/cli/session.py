@@ -14,6 +14,7 @@ class Session:
     Args:
         runtime_dir: what --runtime-dir says, or None.
         state_dir: what --state-dir says, or None.
+        node: what --node says, or None.
         environ: the environment.
         is_root: whether root calls.
     """
@@ -22,12 +23,14 @@ class Session:
         self,
         runtime_dir: str | None,
         state_dir: str | None,
+        node: str | None,
         environ: Mapping[str, str],
         *,
         is_root: bool,
     ) -> None:
         self.runtime_dir = runtime_dir
         self.state_dir = state_dir
+        self.node = node
         self._environ = environ
         self._is_root = is_root
 
@@ -37,7 +40,8 @@ class Session:
         Raises:
             NoDaemonError: nobody knows where it would be.
         """
-        return Client(find_runtime_dir(self.runtime_dir, self._environ, is_root=self._is_root))
+        runtime_dir = find_runtime_dir(self.runtime_dir, self._environ, is_root=self._is_root)
+        return Client(runtime_dir, self.node)
 
     def default_state_dir(self) -> str | None:
         """Where the store of a daemon of this user would be, when --state-dir does not say."""

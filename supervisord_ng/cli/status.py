@@ -19,6 +19,7 @@ from supervisord_ng.cli.output import (
 from supervisord_ng.cli.session import Session
 from supervisord_ng.errors import (
     EXIT_FAILED,
+    EXIT_NO_DAEMON,
     EXIT_NOT_RUNNING,
     EXIT_UNKNOWN,
     ControlError,
@@ -37,34 +38,54 @@ STATE_STYLES = {
 
 @click.command("status")
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option("--all", "everywhere", is_flag=True, help="Every node below too.")
 @json_option
 @click.pass_obj
 @click.pass_context
-def verb(ctx: click.Context, session: Session, paths: tuple[str, ...], *, as_json: bool) -> None:
+def verb(
+    ctx: click.Context,
+    session: Session,
+    paths: tuple[str, ...],
+    *,
+    everywhere: bool,
+    as_json: bool,
+) -> None:
     """Show the tree: state, pid, uptime, restarts, last exit.
 
-    Exit status 0 when everything is as the configuration wants it (running, ended normally, or not
+    With --all the trees of all nodes below, each with its link. Exit status 0 when everything is as the configuration wants it (running, ended normally, or not
     started because of autostart = false), 3 when something is not, 4 for an unknown name or when no
     daemon runs.
     """
     try:
         with session.client() as client:
-            status = client.request("status", {"paths": list(paths)})
+            args = {"paths": list(paths), "all": True} if everywhere else {"paths": list(paths)}
+            status = client.request("status", args)
     except NoDaemonError as error:
         complain(error)
         ctx.exit(EXIT_UNKNOWN)
     except ControlError as error:
         complain(error)
-        ctx.exit(EXIT_UNKNOWN if error.code in ("not_found", "denied") else EXIT_FAILED)
-    rows = status["children"]
+        ctx.exit(_REFUSED.get(error.code, EXIT_FAILED))
+    nodes = status.get("nodes", ())
+    rows = [row for node in (status, *nodes) for row in node["children"]]
     if as_json:
         print_json(status)
     else:
         if not paths:
             _print_node(status)
-        print_table([HEADING, *(_cells(row) for row in rows)])
-    if not all(is_as_wanted(row) for row in rows):
+        print_table([HEADING, *(_cells(row) for row in status["children"])])
+        for node in nodes:
+            _print_below(node)
+    dark = any(node["link"]["state"] != "up" for node in nodes)
+    if dark or not all(is_as_wanted(row) for row in rows):
         ctx.exit(EXIT_NOT_RUNNING)
+
+
+_REFUSED = {
+    "not_found": EXIT_UNKNOWN,
+    "denied": EXIT_UNKNOWN,
+    "no_link": EXIT_NO_DAEMON,
+}
 
 
 def is_as_wanted(row: dict[str, Any]) -> bool:
@@ -77,12 +98,34 @@ def is_as_wanted(row: dict[str, Any]) -> bool:
     return bool(state == "running")
 
 
-def _print_node(status: dict[str, Any]) -> None:
+def _print_below(node: dict[str, Any]) -> None:
+    """A node below: its link, and when that is up its tree."""
+    link = node["link"]
+    say("")
+    below = f"below {printable(node['parent_node'])}: link {link['state']}"
+    if link["state"] != "up":
+        say(f"node {printable(node['node'])}, {below}{_since(link['since'])}", "bad")
+        return
+    _print_node(node, f"{below}, {link['rtt_ms']:.1f} ms")
+    print_table([HEADING, *(_cells(row) for row in node["children"])])
+
+
+def _since(time_s: float | None) -> str:
+    import time
+
+    if time_s is None:
+        return ", since the daemon above it was started"
+    return f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(time_s))}"
+
+
+def _print_node(status: dict[str, Any], below: str | None = None) -> None:
     say(
         f"node {printable(status['node'])}: {status['state']}, pid {status['pid']},"
         f" up {uptime(status['uptime_s'])}, version {status['version']}",
         "title",
     )
+    if below is not None:
+        say(below)
     reports = status["reports"]
     say(
         f"crash reports: {reports['stored']} stored, {reports['waiting']} waiting,"

@@ -62,10 +62,12 @@ class Client:
 
     Args:
         runtime_dir: the directory in which its control socket lies.
+        node: another node below that one, which is meant by every request.
     """
 
-    def __init__(self, runtime_dir: str) -> None:
+    def __init__(self, runtime_dir: str, node: str | None = None) -> None:
         self.path = f"{runtime_dir}/{CONTROL_SOCKET}"
+        self._to = {} if node is None else {"node": node}
         self._socket: socket.socket | None = None
         self._unread = bytearray()
 
@@ -136,9 +138,10 @@ class Client:
         """
         return DaemonWatch(self._connected())
 
-    def _send(self, verb: str, args: dict[str, Any]) -> str:
+    def _send(self, verb: str, args: dict[str, Any], to: dict[str, str] | None = None) -> str:
         request_id = os.urandom(8).hex()
-        line = json.dumps({"id": request_id, "verb": verb, "args": args}).encode() + b"\n"
+        request = {"id": request_id, "verb": verb, "args": args} | (self._to if to is None else to)
+        line = json.dumps(request).encode() + b"\n"
         connection = self._connected()
         connection.settimeout(CONTROL_CONNECT_TIMEOUT_S)
         try:
@@ -175,7 +178,7 @@ class Client:
                         f"cannot wait longer for {verb}: the daemon has not answered yet",
                         "it is still in progress, not failed; 'sng status' shows how it went on",
                     )
-                expected_ping = self._send("version", {})
+                expected_ping = self._send("version", {}, to={})
                 continue
             document = _document(line, request_id)
             if document.get("id") == request_id:

@@ -28,11 +28,26 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 
+Within = Annotated[float, msgspec.Meta(gt=0, le=limits.FLEET_WITHIN_S)]
+
 
 class Paths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of verbs about children."""
 
     paths: tuple[str, ...] = ()
+
+
+class Looking(Paths, frozen=True, forbid_unknown_fields=True):
+    """Arguments of status. `within_s` is how long nodes below may take to answer, for `all`."""
+
+    all: bool = False
+    within_s: Within = limits.FLEET_WITHIN_S
+
+
+class Searching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of nodes."""
+
+    within_s: Within = limits.FLEET_WITHIN_S
 
 
 class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +89,7 @@ class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of shutdown."""
 
     now: bool = False
+    all: bool = False
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +102,8 @@ class Verbs:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._table: dict[str, tuple[type[Any], Callable[[Caller, Any], Any]]] = {
-            "status": (Paths, self._status),
+            "status": (Looking, self._status),
+            "nodes": (Searching, self._nodes),
             "start": (Orders, lambda caller, args: self._order("start", caller, args)),
             "stop": (Orders, lambda caller, args: self._order("stop", caller, args)),
             "restart": (Orders, lambda caller, args: self._order("restart", caller, args)),
@@ -107,6 +124,8 @@ class Verbs:
         Raises:
             ControlError: unsupported verb, or arguments that do not fit it.
         """
+        if request.node is not None:
+            return self._daemon.fleet.forward(caller, request)
         entry = self._table.get(request.verb)
         if entry is None:
             raise ControlError("unsupported", f"unknown verb: {request.verb}", "see: sng --help")
@@ -121,14 +140,24 @@ class Verbs:
     def _rows(self) -> tuple[Row, ...]:
         return self._daemon.rows()
 
-    async def _status(self, _: Caller, args: Paths) -> NodeStatus:
+    async def _status(self, _: Caller, args: Looking) -> NodeStatus | dict[str, Any]:
+        status = self._own_status(args.paths)
+        if not args.all:
+            return status
+        nodes = await self._daemon.fleet.statuses(args.within_s)
+        return msgspec.to_builtins(status) | {"nodes": nodes}
+
+    async def _nodes(self, _: Caller, args: Searching) -> Nodes:
+        return Nodes(tuple(await self._daemon.fleet.nodes(args.within_s)))
+
+    def _own_status(self, paths: tuple[str, ...]) -> NodeStatus:
         daemon = self._daemon
         rows = self._rows()
         shown = rows
-        if args.paths and targets.ALL not in args.paths:
+        if paths and targets.ALL not in paths:
             wanted = {
                 inner.path
-                for row in targets.find_all(rows, args.paths)
+                for row in targets.find_all(rows, paths)
                 for inner in targets.below(rows, row)
             }
             shown = tuple(row for row in rows if row.path in wanted)
