@@ -52,7 +52,9 @@ def verb(
 ) -> None:
     """Show the tree: state, pid, uptime, restarts, last exit.
 
-    With --all the trees of all nodes below, each with its link. Exit status 0 when everything is as the configuration wants it (running, ended normally, or not
+    With --all also every node below, each with its link.
+
+    Exit status 0 when everything is as the configuration wants it (running, ended normally, or not
     started because of autostart = false), 3 when something is not, 4 for an unknown name or when no
     daemon runs.
     """

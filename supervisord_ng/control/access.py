@@ -18,12 +18,16 @@ _UCRED = struct.Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 _GROUPS_MAX = 256  # getsockopt of Python reads at most 1024 bytes, four for each group
 
 
+NOBODY = 65534  # kernel.overflowgid: the group of a caller on another node means nothing here
+
+
 class Caller(msgspec.Struct, frozen=True):
-    """The process at the other end of a connection, as the kernel knows it."""
+    """The process at the other end of a connection, as the kernel of `node` (None: this one) knows it."""
 
     uid: int
     gid: int
     pid: int
+    node: str | None = None
 
 
 class Access:

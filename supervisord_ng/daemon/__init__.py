@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load the tree and supervise it; return the exit status."""
     from supervisord_ng import config
-    from supervisord_ng.daemon.console import Console, tree_width
+    from supervisord_ng.daemon.console import Console, longest_name, tree_width
     from supervisord_ng.daemon.log import make_logger
-    from supervisord_ng.daemon.service import Daemon, longest_name, prepare_process
+    from supervisord_ng.daemon.service import Daemon, prepare_process
     from supervisord_ng.runtime.systemd import Notifier
 
     prepare_process()

@@ -44,7 +44,7 @@ class Answerer:
     def __init__(
         self,
         state: Callable[[], NodeState],
-        send: Callable[[Part], None],
+        send: Callable[[Part], object],
         serve: Callable[[Ask], AsyncGenerator[bytes]],
     ) -> None:
         self._state = state

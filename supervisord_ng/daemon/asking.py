@@ -42,7 +42,7 @@ class Asker:
     """
 
     def __init__(
-        self, state: Callable[[], NodeState], send: Callable[[str, Ask | Done], None]
+        self, state: Callable[[], NodeState], send: Callable[[str, Ask | Done], object]
     ) -> None:
         self._state = state
         self._send = send

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from supervisord_ng import limits
 from supervisord_ng.model import names
 from supervisord_ng.model.reports import Event
+from supervisord_ng.model.spec import SupervisorSpec
 from supervisord_ng.model.words import describe, is_quiet, mood
 
 _RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
@@ -101,3 +102,12 @@ class Console:
 def tree_width(longest: int) -> int:
     """A width for the column of names that fits most."""
     return min(longest, limits.CONSOLE_NAME_WIDTH_MAX)
+
+
+def longest_name(spec: SupervisorSpec) -> int:
+    """The length of the longest name in a tree."""
+    lengths = [len(spec.name)]
+    for child in spec.children:
+        below = longest_name(child) if isinstance(child, SupervisorSpec) else len(child.name)
+        lengths.append(below)
+    return max(lengths)

@@ -49,7 +49,7 @@ class Courier:
         feed: Callable[[Event], None],
         is_idle: Callable[[], bool],
         state: Callable[[], NodeState],
-        send_up: Callable[[Reports], None],
+        send_up: Callable[[Reports], object],
         on_problem: Callable[[str], None],
     ) -> None:
         self.rejected = 0

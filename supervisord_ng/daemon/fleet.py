@@ -8,6 +8,7 @@ it is; what it says of itself is not trusted to be well formed.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from supervisord_ng import limits
-from supervisord_ng.control.access import Caller
+from supervisord_ng.control.access import NOBODY, Caller
 from supervisord_ng.control.lines import refused
 from supervisord_ng.control.server import READING_VERBS, STREAMING_VERBS
 from supervisord_ng.core.state import NodeState
@@ -56,8 +57,8 @@ class Fleet:
     Args:
         state: the core's state as of now.
         asker: the way to the nodes below.
-        since: when the link to a child came up or went down, in seconds since the epoch; None: not in this
-            life of the daemon.
+        since: when the link to the child at a path came up or went down, in seconds since the epoch; None: not
+            in this life of the daemon.
         lines: what this node answers to a request.
         control: whether operators of the node above may act here.
     """
@@ -150,7 +151,7 @@ class Fleet:
     # --- requests of the node above --------------------------------------------------------------
     async def serve(self, ask: Ask) -> AsyncGenerator[bytes]:
         """The answer to a request of the node above, for us or for a node below. Never raises."""
-        caller = Caller(uid=ask.uid, gid=ask.uid, pid=ask.pid)
+        caller = Caller(uid=ask.uid, gid=NOBODY, pid=ask.pid, node=ask.asker)
         try:
             request = _REQUEST.decode(ask.request)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -181,7 +182,7 @@ class Fleet:
         return [node for branch in found for node in branch]
 
     async def _nodes_at(self, name: str, within_s: float) -> list[Below]:
-        since = self._since(name)
+        since = self._since(self._state().downlinks[name].path)
         if self._state().downlinks[name].peer is None:
             return [Below((name,), "down", since)]
         try:
@@ -216,7 +217,7 @@ class Fleet:
         status["parent_node"] = self._state().name
         status["link"] = {
             "state": state,
-            "since": self._since(name),
+            "since": self._since(self._state().downlinks[name].path),
             "rtt_ms": rtt_ms,
             "reports_waiting": waiting,
         }
@@ -238,7 +239,9 @@ class Fleet:
             args["within_s"] = within_s * limits.FLEET_WITHIN_SHARE
         request = Request(f"{state.boot}-{self._asked}", verb, args)
         encoded = msgspec.json.encode(request)
-        pieces = self._asker.ask(name, (), state.name, Caller(uid=0, gid=0, pid=0), encoded)
+        pieces = self._asker.ask(
+            name, (), state.name, Caller(uid=os.geteuid(), gid=NOBODY, pid=os.getpid()), encoded
+        )
         async with asyncio.timeout(within_s), aclosing(_whole_lines(pieces, request)) as lines:
             async for line in lines:
                 answer = _ANSWER.decode(line)

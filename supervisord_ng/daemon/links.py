@@ -111,6 +111,10 @@ class Links:
             if note.event is EventName.LINK_DOWN and self._server and note.kind == "remote":
                 self._server.forget(note.path.rpartition("/")[2])
 
+    def since(self, path: str) -> float | None:
+        """When the link to the child at `path` came up or went down; None: not in this life."""
+        return self._since.get(path)
+
     def drain(self) -> None:
         """Take in what has arrived; to be called before anybody is judged."""
         if self._server is not None:

@@ -25,10 +25,9 @@ from supervisord_ng.core.effects import (
     Halt,
     Kill,
     Note,
+    OfLink,
     Reply,
     Report,
-    SendDown,
-    SendUp,
     Spawn,
     TreeUp,
 )
@@ -39,14 +38,14 @@ from supervisord_ng.core.flight import Flight
 from supervisord_ng.daemon.announcer import Announcer
 from supervisord_ng.daemon.console import Console
 from supervisord_ng.daemon.feed import Feed
-from supervisord_ng.daemon.links import Links
+from supervisord_ng.daemon.neighbours import Neighbours
 from supervisord_ng.daemon.operators import Operators
 from supervisord_ng.daemon.reporting import Reporter
 from supervisord_ng.daemon.verbs import Verbs
 from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE, InternalError
 from supervisord_ng.model import paths
 from supervisord_ng.model.reports import Context, CrashReport, Event, EventName
-from supervisord_ng.model.spec import SupervisorSpec, TreeSpec, WorkerSpec
+from supervisord_ng.model.spec import TreeSpec, WorkerSpec
 from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe, explain
 from supervisord_ng.reports.reader import Reader
@@ -160,6 +159,7 @@ class Daemon:
             keep_ns=keep.keep_ns,
             max_count=keep.max_count,
             on_problem=self._log.warning,
+            on_stored=None if self.tree.parent is None else self._stored,
         )
         self.reader = Reader(store_path)
         self.feed = Feed(node.name, self._published)
@@ -197,7 +197,9 @@ class Daemon:
             control_group=node.control_group,
             log=self._log.warning,
         )
-        self.links = Links(loop, self.tree, self.shell.feed, self._log)
+        self.neighbours = Neighbours(
+            loop, self.tree, self.store, self.shell, self.control.lines, self._log
+        )
         await self.control.start()
         self._handle_signals()
 
@@ -224,8 +226,9 @@ class Daemon:
             seed=secrets.randbits(64),
             incarnations=incarnations,
             name=self.tree.node.name,
-            boot_id=self.links.boot_id,
+            boot_id=self.neighbours.links.boot_id,
             parent=self.tree.parent,
+            outbox=self.neighbours.outbox(),
         )
 
     def _end_leftovers(self) -> None:
@@ -243,7 +246,7 @@ class Daemon:
         await self.workers.captures.flush()  # the last reports wait for the last lines
         self.reporter.flush()
         await self.control.close()
-        self.links.close()
+        self.neighbours.links.close()
         self.workers.close()
         lost = await asyncio.to_thread(self.store.close, limits.STORE_CLOSE_TIMEOUT_S)
         if lost:
@@ -253,6 +256,9 @@ class Daemon:
 
     # --- effects ---------------------------------------------------------------------------------
     def _perform(self, effect: Effect) -> CoreEvent | None:
+        if isinstance(effect, OfLink):
+            self.neighbours.carry(effect)
+            return None
         match effect:
             case Spawn():
                 self._specs[effect.path] = effect.spec
@@ -269,12 +275,10 @@ class Daemon:
                 spec = self._specs.get(effect.path)
                 self._crash_ids[about] = self.reporter.report(effect, spec)
             case Note():
-                self.links.noted(effect)
+                self.neighbours.noted(effect)
                 if effect.kind != "worker" and effect.event is EventName.STARTING:
                     self.store.save_incarnations({effect.path: effect.incarnation})
                 self.feed.note(effect, report=self._crash_ids.pop(effect.path, None))
-            case SendUp() | SendDown():
-                self.links.carry(effect)
             case Reply():
                 self.operators.reply(effect)
             case TreeUp():
@@ -336,7 +340,10 @@ class Daemon:
     # --- small wires -----------------------------------------------------------------------------
     def _drain(self) -> None:
         self.workers.drain()
-        self.links.drain()
+        self.neighbours.links.drain()
+
+    def _stored(self, last: int) -> None:
+        self.neighbours.stored(last)  # in the writer's thread
 
     def _traceback_arrived(self, remains: Any) -> None:
         self.reporter.traceback_arrived(remains)
@@ -382,15 +389,6 @@ class Daemon:
         }
         for number, act in actions.items():
             signals.handle(self._loop, number, act)
-
-
-def longest_name(spec: SupervisorSpec) -> int:
-    """The length of the longest name in a tree."""
-    lengths = [len(spec.name)]
-    for child in spec.children:
-        below = longest_name(child) if isinstance(child, SupervisorSpec) else len(child.name)
-        lengths.append(below)
-    return max(lengths)
 
 
 def prepare_process() -> None:

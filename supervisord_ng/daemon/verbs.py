@@ -7,7 +7,7 @@ import itertools
 import platform
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ import supervisord_ng
 from supervisord_ng import limits
 from supervisord_ng.control.access import Caller
 from supervisord_ng.core import flight
+from supervisord_ng.daemon.fleet import Nodes
 from supervisord_ng.daemon.operators import Outcome, Verb
 from supervisord_ng.errors import ControlError
 from supervisord_ng.model import targets
@@ -125,7 +126,7 @@ class Verbs:
             ControlError: unsupported verb, or arguments that do not fit it.
         """
         if request.node is not None:
-            return self._daemon.fleet.forward(caller, request)
+            return self._daemon.neighbours.fleet.forward(caller, request)
         entry = self._table.get(request.verb)
         if entry is None:
             raise ControlError("unsupported", f"unknown verb: {request.verb}", "see: sng --help")
@@ -144,11 +145,11 @@ class Verbs:
         status = self._own_status(args.paths)
         if not args.all:
             return status
-        nodes = await self._daemon.fleet.statuses(args.within_s)
-        return msgspec.to_builtins(status) | {"nodes": nodes}
+        nodes = await self._daemon.neighbours.fleet.statuses(args.within_s)
+        return {**msgspec.to_builtins(status), "nodes": nodes}
 
     async def _nodes(self, _: Caller, args: Searching) -> Nodes:
-        return Nodes(tuple(await self._daemon.fleet.nodes(args.within_s)))
+        return Nodes(tuple(await self._daemon.neighbours.fleet.nodes(args.within_s)))
 
     def _own_status(self, paths: tuple[str, ...]) -> NodeStatus:
         daemon = self._daemon
@@ -168,16 +169,18 @@ class Verbs:
             pid=daemon.pid,
             version=supervisord_ng.__version__,
             uptime_s=(clock.monotonic_ns() - daemon.started_ns) / limits.SECOND,
-            parent=daemon.links.parent(daemon.shell.state),
             loop_lag_ms=daemon.shell.lag_ns() / limits.MS,
+            parent=daemon.neighbours.links.parent(daemon.shell.state),
             reports=ReportCounts(
-                stored=counts.stored, waiting=counts.waiting, dropped=counts.dropped
+                stored=counts.stored,
+                waiting=counts.waiting + (daemon.store.outbox.unsent if daemon.tree.parent else 0),
+                dropped=counts.dropped,
             ),
             rejected=Rejected(
                 heartbeat=daemon.workers.heartbeats.rejected,
                 notify=daemon.workers.notify.rejected,
                 control=daemon.control.rejected,
-                link=daemon.links.rejected,
+                link=daemon.neighbours.rejected,
             ),
             children=shown,
         )
@@ -194,6 +197,7 @@ class Verbs:
                 verb=verb,
                 uid=caller.uid,
                 pid=caller.pid,
+                detail=None if caller.node is None else f"on node {caller.node}",
             )
         work = asyncio.ensure_future(daemon.operators.order(verb, rows))
         if args.wait:

@@ -22,7 +22,7 @@ from supervisord_ng import limits
 from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Effect
 from supervisord_ng.core.events import Event, Lagged, Tick, Word
-from supervisord_ng.core.state import NodeState
+from supervisord_ng.core.state import NodeState, Outbox
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.lateness import Lateness
@@ -85,7 +85,7 @@ class Shell:
     @property
     def is_idle(self) -> bool:
         """Whether the core has heard everything that it was fed."""
-        return not self._events and not self._busy
+        return not (self._events or self._heard or self._busy)
 
     def boot(
         self,
@@ -96,6 +96,7 @@ class Shell:
         name: str = "",
         boot_id: str = "",
         parent: ParentSpec | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """Start the tree. The arguments are those of `machine.boot`."""
         assert self._state is None, "booted twice"
@@ -107,6 +108,7 @@ class Shell:
             name=name,
             boot_id=boot_id,
             parent=parent,
+            outbox=outbox,
         )
         self._recorder.begin(self._state)
         self._effects.extend(effects)
