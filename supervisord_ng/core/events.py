@@ -137,9 +137,13 @@ class Tick(msgspec.Struct, frozen=True, tag="tick"):
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """The parent of the root asks it to end (OTP: an exit signal from the parent)."""
+    """The parent of the root asks it to end (OTP: an exit signal from the parent).
+
+    The trees of nodes below are left as they are, unless `below`.
+    """
 
     reason: ExitReason = SHUTDOWN
+    below: bool = False
 
 
 class Kill(msgspec.Struct, frozen=True, tag="kill"):

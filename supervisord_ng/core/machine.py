@@ -71,7 +71,6 @@ from supervisord_ng.core.state import (
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.limits import CASCADE_MAX, KILL_RESEND_NS
 from supervisord_ng.model import names
-from supervisord_ng.model.exits import ExitReason
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
 OfLink = (
@@ -298,8 +297,8 @@ def _take_order(turn: Turn, event: FromOutside) -> None:
         case Reload():
             for path in reload.begin(turn, event):
                 process.receive(turn, path, Reconcile())
-        case Stop(reason=reason):
-            _stop(turn, reason)
+        case Stop():
+            _stop(turn, event)
         case Kill(path=path):
             _kill_supervisor(turn, path)
         case Refuse():
@@ -325,13 +324,13 @@ def _take_from_link(turn: Turn, event: OfLink) -> None:
             remote.reports_arrived(turn, name, upto)
 
 
-def _stop(turn: Turn, reason: ExitReason) -> None:
+def _stop(turn: Turn, stop: Stop) -> None:
     """The daemon is to end, and its tree with it, if that has not ended before."""
-    turn.change(stop_asked=True)
+    turn.change(stop_asked=True, stop_below=stop.below or turn.node.stop_below)
     if turn.supervisor(turn.root).alive:
-        turn.inbox.append(StopTree(turn.root, reason))
+        turn.inbox.append(StopTree(turn.root, stop.reason))
     elif not turn.node.halted:
-        termination.halt(turn, reason)
+        termination.halt(turn, stop.reason)
 
 
 def _beats(turn: Turn, event: Beats) -> None:

@@ -63,11 +63,16 @@ def obey(turn: Turn, order: Order) -> None:
             turn.inbox.append(ChildStarted(names.parent(child.path), child.name))
         case StopTree():
             # The end of this daemon is not theirs: an orderly restart of one host must not stop a fleet.
-            if link.peer is None or turn.node.stop_asked:
+            if link.peer is None or _spares(turn):
                 _ended(turn, child, SHUTDOWN)
         case KillTree():
-            if link.peer is None or turn.node.stop_asked:
+            if link.peer is None or _spares(turn):
                 _ended(turn, child, KILLED)
+
+
+def _spares(turn: Turn) -> bool:
+    """Whether this daemon ends and leaves the trees below as they are."""
+    return turn.node.stop_asked and not turn.node.stop_below
 
 
 def _ended(turn: Turn, child: ChildState, reason: ExitReason) -> None:
@@ -134,7 +139,7 @@ def tell(turn: Turn) -> None:
 
     Of a daemon that ends, its children's ends are no orders to the nodes below: they keep the last one.
     """
-    if turn.node.stop_asked:
+    if _spares(turn):
         return
     for name, link in turn.node.downlinks.items():
         if link.answer is not None:
@@ -283,7 +288,7 @@ def _heard(turn: Turn, name: str, seq: int) -> None:
 def _beat(turn: Turn, name: str) -> None:
     link = turn.node.downlinks[name]
     assert link.peer is not None
-    order = link.said if turn.node.stop_asked else _order(turn, link)
+    order = link.said if _spares(turn) else _order(turn, link)
     assert order is not None, "a beat before the welcome"
     seq = _next_seq(turn, name)
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))

@@ -314,6 +314,7 @@ class NodeState(msgspec.Struct, frozen=True):
     deadline: int | None  # the earliest of the supervisors'
     seed: int  # of the generator of back-off jitter
     stop_asked: bool = False
+    stop_below: bool = False  # ... with the trees of the nodes below
     up_announced: bool = False
     halted: bool = False
     refusals: tuple[Refuse, ...] = ()

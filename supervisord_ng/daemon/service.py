@@ -134,18 +134,18 @@ class Daemon:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def stop(self, who: str, *, now: bool = False) -> None:
-        """Begin the orderly end; a second time, or with `now`, kill what is left."""
+    def stop(self, who: str, *, now: bool = False, below: bool = False) -> None:
+        """Begin the orderly end, `below` with the trees below; the second time, or `now`, kill what is left."""
         if self._stop_asked or now:
             self._stop_asked = True
             self.feed.publish(EventName.SHUTDOWN, None, None, detail=f"{who}; killing what is left")
-            self.shell.feed(Stop())
+            self.shell.feed(Stop(below=below))
             self.shell.feed(KillSupervisor(self.shell.state.root))
             return
         self._stop_asked = True
         self.feed.publish(EventName.SHUTDOWN, None, None, detail=who)
         self._announcer.stopping()
-        self.shell.feed(Stop())
+        self.shell.feed(Stop(below=below))
 
     # --- begin and end ---------------------------------------------------------------------------
     async def _open(self) -> None:

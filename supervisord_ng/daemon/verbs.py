@@ -276,7 +276,9 @@ class Verbs:
         }
 
     async def _shutdown(self, caller: Caller, args: Ending) -> dict[str, Any]:
-        self._daemon.stop(f"operator (uid {caller.uid}, pid {caller.pid})", now=args.now)
+        where = "" if caller.node is None else f" on node {caller.node}"
+        who = f"operator (uid {caller.uid}, pid {caller.pid}{where})"
+        self._daemon.stop(who, now=args.now, below=args.all)
         return {}
 
     async def _version(self, _: Caller, __: Nothing) -> dict[str, Any]:

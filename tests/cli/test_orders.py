@@ -96,7 +96,7 @@ def test_no_daemon_is_7(short_dir: Path, args: tuple[str, ...]) -> None:
         ("signal", "0", "x"),
         ("status", "--nonsense"),
         ("nonsense",),
-        ("--node", "edge", "status"),
+        ("--node", "edge", "check", "tree.toml"),
         ("logs", "-n", "-1", "x"),
     ],
 )
@@ -145,7 +145,7 @@ def test_shutdown_without_waiting() -> None:
     """Answered as soon as it has begun."""
     with canned(shutdown={}) as daemon:
         said = daemon.sng("shutdown", "--now", "--no-wait")
-    assert daemon.asked == [("shutdown", {"now": True})]
+    assert daemon.asked == [("shutdown", {"now": True, "all": False})]
     assert (said.exit_code, said.stdout) == (0, "shutting down\n")
 
 
