@@ -1,4 +1,4 @@
-"""The SDK: what a Python worker says to its supervisor. See docs/worker-protocol.md.
+"""The SDK: what a Python worker says to its supervisor. See docs/sdk.md.
 
     from supervisord_ng import worker
 

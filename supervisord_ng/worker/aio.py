@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import AsyncIterator
+import itertools
+import traceback
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 from supervisord_ng import limits
 from supervisord_ng.worker import Worker
+
+# What coroutines, generators and asynchronous generators have for `inspect`: frame, and what they wait for.
+_KINDS = ("cr", "gi", "ag")
+_AWAITS = ("cr_await", "gi_yieldfrom", "ag_await")
 
 
 class AsyncWorker(Worker):
@@ -51,11 +57,27 @@ class AsyncWorker(Worker):
 
     def _tasks(self) -> str:
         # Called in the heart's thread while the loop is stuck or not; all_tasks() copes with both.
-        text = io.StringIO()
-        for task in asyncio.all_tasks(self._loop):
-            text.write("\n")
-            task.print_stack(limit=limits.STACK_FRAMES_MAX, file=text)
-        return text.getvalue()
+        return "".join(f"\n{_described(task)}" for task in asyncio.all_tasks(self._loop))
+
+
+def _described(task: asyncio.Task[Any]) -> str:
+    """A task and where it waits. Task.get_stack has only the outermost frame of who is suspended."""
+    frames = traceback.StackSummary.extract(
+        itertools.islice(_frames(task.get_coro()), limits.STACK_FRAMES_MAX)
+    )
+    return f"Task {task.get_name()} (most recent call last):\n{''.join(frames.format())}"
+
+
+def _frames(awaited: Any) -> Iterator[tuple[FrameType, int]]:
+    """Of a coroutine, of what it awaits, and so on, down to what is none: a future, or nothing."""
+    while awaited is not None:
+        for kind in _KINDS:
+            frame = getattr(awaited, f"{kind}_frame", None)
+            if frame is not None:
+                yield frame, frame.f_lineno
+        awaited = next(
+            (below for name in _AWAITS if (below := getattr(awaited, name, None)) is not None), None
+        )
 
 
 @asynccontextmanager

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    path for pattern in ("*.md", "docs/*.md", "examples/**/*.md") for path in ROOT.glob(pattern)
+PAGES = sorted(  # not those of an example's own packages
+    path
+    for pattern in ("*.md", "docs/*.md", "examples/*.md", "examples/*/*.md")
+    for path in ROOT.glob(pattern)
 )
 SOURCES = sorted((ROOT / "supervisord_ng").rglob("*.py"))
 LINK = re.compile(r"\]\(([^)#:]+)\)")

@@ -184,15 +184,18 @@ def test_a_hung_worker_says_where_it_hangs(short_dir: Path, how: str) -> None:
 
 
 def test_a_hung_event_loop_shows_its_tasks(short_dir: Path) -> None:
-    """Every task with the line that it waits in, beside the stacks of the threads."""
+    """Every task down to the line that it waits in, beside the stacks of the threads."""
     program = """
         import asyncio
         from supervisord_ng import worker
         async def wait_for_nothing():
             await asyncio.get_running_loop().create_future()
+        async def outermost():
+            async with asyncio.timeout(1000):
+                await wait_for_nothing()
         async def main():
             async with worker.attach_async() as w:
-                task = asyncio.create_task(wait_for_nothing(), name="forlorn")
+                task = asyncio.create_task(outermost(), name="forlorn")
                 w.ready()
                 await task
         asyncio.run(main())
@@ -205,7 +208,9 @@ def test_a_hung_event_loop_shows_its_tasks(short_dir: Path) -> None:
             return any("in wait_for_nothing" in found.text for found in daemon.of(Stacks))
 
         eventually(seen, "the coroutine it hangs in")
-        assert any("forlorn" in found.text for found in daemon.of(Stacks))
+        (text, *_) = (found.text for found in daemon.of(Stacks) if "forlorn" in found.text)
+        task = text[text.index("Task forlorn (most recent call last):") :]
+        assert 0 < task.index("in outermost") < task.index("in wait_for_nothing")
 
 
 def test_asyncio_can_await_the_stop(short_dir: Path) -> None:
