@@ -215,7 +215,10 @@ def test_a_boot_leaves_alone_whom_operators_have_stopped() -> None:
         (
             ChildState,
             memory.ChildMemory,
-            {"path", "last_beat", "beat_age", "progress", "arrivals", "spec", "removed"},
+            {
+                *("path", "last_beat", "beat_age", "progress", "arrivals", "excused"),
+                *("spec", "removed"),
+            },
         ),
         (
             SupervisorState,

@@ -157,13 +157,13 @@ def test_haproxy_reloads_hangs_and_ends(short_dir: Path) -> None:
     port, behind = free_ports(2)
     with Node(short_dir, haproxy(short_dir, port, behind)) as node:
         main = node.wait_up(WAIT_S).pids()["haproxy"]
-        (before,) = serving(node, main)
+        (before,) = serving(main)
         node.ask("signal", paths=["haproxy"], signal=signal.SIGUSR2, main=True)
-        eventually(lambda: before not in serving(node, main), "another one serves", WAIT_S)
+        eventually(lambda: before not in serving(main), "another one serves", WAIT_S)
         # "reloading" until READY=1; some versions say "Ready." then.
         eventually(lambda: node.row("haproxy")["status_text"] in (None, "Ready."), "done", WAIT_S)
         assert (main, []) == (node.pids()["haproxy"], node.crashes())
-        (after,) = serving(node, main)
+        (after,) = serving(main)
         after.send_signal(signal.SIGSTOP)
         report = eventually(node.crashes, "a report", WAIT_S)[0]
         assert "liveness" == report["reason"]
@@ -173,6 +173,6 @@ def test_haproxy_reloads_hangs_and_ends(short_dir: Path) -> None:
         ended(node)
 
 
-def serving(node: Node, main: int) -> list[psutil.Process]:
-    """Every process below the daemon but the main one of its only worker."""
-    return [process for process in processes_of(node) if process.pid != main]
+def serving(main: int) -> list[psutil.Process]:
+    """Those that the master of haproxy has forked."""
+    return psutil.Process(main).children(recursive=True)
