@@ -9,6 +9,7 @@ any other goes down. Run it alone on the machine: python -m benchmarks.link_scal
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import zmq
 
 from supervisord_ng.model.link import ChildBeat, Hello, ParentBeat, TreeNow, Welcome
 from supervisord_ng.wire import keys
-from supervisord_ng.wire.link import decode_from_parent, encode
+from supervisord_ng.wire.link import MAGIC, decode_from_parent, encode
 from tests.daemon.node import Node
 from tests.daemon.services import free_ports
 from tests.nodes.fleet import listening, make_key
@@ -66,12 +67,12 @@ class Pretended:
         """Take what has come, then say hello or beat."""
         while True:
             try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                message = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            if len(parts) == 1:
+            if message == MAGIC:
                 continue  # of the floor
-            frame = decode_from_parent(parts)
+            frame = decode_from_parent(message)
             if isinstance(frame, Welcome | ParentBeat):
                 self._peer = frame.boot
                 self._generation = frame.order.generation
@@ -87,13 +88,13 @@ class Pretended:
         else:
             frame = ChildBeat(self._boot, self._seq, self._peer, tree)
         try:
-            self._socket.send_multipart(encode(frame), zmq.NOBLOCK)
+            self._socket.send(encode(frame), zmq.NOBLOCK)
         except zmq.Again:
             return
 
 
 def pretend(count: int, endpoint: str, parent_key: str) -> None:
-    """Be `count` nodes; print their keys, wait for a line, connect. A further line makes the first one storm."""
+    """Be `count` nodes; print their keys, wait for a line, connect. At the next line the first one storms."""
     context = zmq.Context()
     nodes = [Pretended(context, f"n{i}", endpoint, parent_key) for i in range(count)]
     print(" ".join(node.public for node in nodes), flush=True)
@@ -119,8 +120,6 @@ def pretend(count: int, endpoint: str, parent_key: str) -> None:
 
 
 def _is_readable() -> bool:
-    import select
-
     return bool(select.select([0], [], [], 0)[0])
 
 
@@ -162,10 +161,10 @@ def tell(process: subprocess.Popen[str]) -> None:
 def tree_of(port: int, public_keys: list[str]) -> str:
     """The parent's tree: a remote child for each node."""
     names = ", ".join(f'"n{i}"' for i in range(len(public_keys)))
-    remotes = "".join(
-        f'[remote.n{i}]\npublic_key = "{key}"\n' for i, key in enumerate(public_keys)
+    remotes = "".join(f'[remote.n{i}]\npublic_key = "{key}"\n' for i, key in enumerate(public_keys))
+    return (
+        f'[node]\nname = "top"\n{listening(port)}[supervisor.root]\nchildren = [{names}]\n{remotes}'
     )
-    return f'[node]\nname = "top"\n{listening(port)}[supervisor.root]\nchildren = [{names}]\n{remotes}'
 
 
 def measure(count: int, storm: Callable[[Node], None] | None = None) -> tuple[float, float]:
@@ -212,7 +211,7 @@ def floor(count: int) -> None:
     del count
     while True:
         identity, *_ = router.recv_multipart()
-        router.send_multipart([identity, b"SNGL1"])
+        router.send_multipart([identity, MAGIC])
 
 
 def measure_floor(count: int) -> float:
@@ -221,7 +220,15 @@ def measure_floor(count: int) -> float:
     with tempfile.TemporaryDirectory(prefix="sng-", dir="/tmp") as name:
         key = make_key(Path(name))
         path = f"{name}/state/node.key"
-        command = [sys.executable, "-m", "benchmarks.link_scale", "--floor", str(count), str(port), path]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.link_scale",
+            "--floor",
+            str(count),
+            str(port),
+            path,
+        ]
         bare = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert bare.stdout is not None
         bare.stdout.readline()
@@ -252,7 +259,10 @@ def main() -> None:
         bare = measure_floor(count)
         share, each = measure(count, watch_storm if count == 100 else None)
         ratio = share / bare if bare else float("inf")
-        print(f"{count:5}  {share:15.2%}  {bare:5.2%}  {ratio:5.1f}  {each / 1024:8.0f} KB", flush=True)
+        print(
+            f"{count:5}  {share:15.2%}  {bare:5.2%}  {ratio:5.1f}  {each / 1024:8.0f} KB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ CASCADE_MAX = (
     1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
 )
 RESTARTS_KEPT_MAX = 1_000  # times kept for `status` where the intensity is unlimited
+BEATS_GRID = 8  # moments of an interval at which beats are sent to the nodes below, many at a time
 FORMER_BOOTS_KEPT = 8  # lives of a node below that are over; late frames of them say nothing
 REPORTS_UNACKED_MAX = 2_000  # reports on their way to the parent at a time: a credit window
 REPORTS_RESEND_NS = 5 * SECOND  # without an acknowledgement for so long they are sent again
@@ -185,7 +186,8 @@ ANCESTORS_MAX = 64  # parents walked up from a process to the worker that it bel
 LINK_BATCH = 256  # messages drained in one turn of the loop
 LINK_DRAIN_MAX = 16_384  # messages drained at once before a node is judged silent
 LINK_MESSAGE_MAX = 1 * MIB  # one frame (ZMQ_MAXMSGSIZE); a batch of reports is the largest
-LINK_PARTS_MAX = 4  # of one message; the protocol needs two
+LINK_GATHER_PEERS = 32  # with more nodes below, what they say is gathered before it is read ...
+LINK_GATHER_NS = 25 * MS  # ... for so long: a message read alone costs five times as much
 LINK_HWM = 100  # messages waiting on one connection, each way; more are dropped, and said again
 LINK_HANDSHAKE_MS = 5_000  # a connection that has not shown its key by then is dropped
 LINK_CONNECT_TIMEOUT_MS = 3_000  # of one attempt to reach the parent

@@ -232,6 +232,12 @@ class FrameFromChild(msgspec.Struct, frozen=True, tag="frame_from_child"):
     frame: FromChild
 
 
+class FramesFromChildren(msgspec.Struct, frozen=True, tag="frames_from_children"):
+    """All that nodes below have said in one drained batch, in order: one event, whatever their number."""
+
+    frames: tuple[FrameFromChild, ...]
+
+
 class ReportStored(msgspec.Struct, frozen=True, tag="report_stored"):
     """The node's own store holds its crash reports (and those of nodes below) up to number `seq`."""
 
@@ -282,6 +288,7 @@ Event = (
     | Connected
     | FrameFromParent
     | FrameFromChild
+    | FramesFromChildren
     | ReportStored
     | ReportsOffered
     | ReportsArrived

@@ -29,7 +29,7 @@ from supervisord_ng.core.state import (
     StopTree,
 )
 from supervisord_ng.core.turn import Turn
-from supervisord_ng.limits import FORMER_BOOTS_KEPT
+from supervisord_ng.limits import BEATS_GRID, FORMER_BOOTS_KEPT
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import KILLED, NOCONNECTION, SHUTDOWN, UNKNOWN, ExitReason
 from supervisord_ng.model.link import (
@@ -52,7 +52,7 @@ _WANTED = (Phase.LOST, Phase.STARTING, Phase.RUNNING)
 def obey(turn: Turn, order: Order) -> None:
     """An order for the remote child at `order.path`, whose record `child` has prepared."""
     child = turn.living_child(order.path)
-    link = turn.node.downlinks[child.name]
+    link = turn.links[child.name]
     match order:
         case StartTree():
             # Nobody waits for a remote: its siblings start, and it is there when its node is.
@@ -83,7 +83,7 @@ def _ended(turn: Turn, child: ChildState, reason: ExitReason) -> None:
 # --- the wire ---------------------------------------------------------------------------------------
 def receive(turn: Turn, name: str, frame: FromChild) -> None:
     """The node below has said something; what is late, repeated or of another boot says nothing."""
-    link = turn.node.downlinks.get(name)
+    link = turn.links.get(name)
     if link is None:
         return
     if isinstance(frame, Hello):
@@ -101,7 +101,7 @@ def receive(turn: Turn, name: str, frame: FromChild) -> None:
 
 def reports_offered(turn: Turn, name: str, after: int, upto: int) -> None:
     """Take reports that follow what is here; behind a gap nothing is taken, it comes again in order."""
-    link = turn.node.downlinks.get(name)
+    link = turn.links.get(name)
     if link is not None and link.peer is not None and after <= link.taken:
         _change(turn, name, taken=max(link.taken, upto))
         turn.emit(TakeReports(name, upto))
@@ -109,29 +109,21 @@ def reports_offered(turn: Turn, name: str, after: int, upto: int) -> None:
 
 def reports_arrived(turn: Turn, name: str, upto: int) -> None:
     """Reports of that node are durable here: say so, and it need not send them again."""
-    link = turn.node.downlinks.get(name)
+    link = turn.links.get(name)
     if link is not None and link.peer is not None:
         turn.emit(SendDown(name, Ack(turn.node.boot, _next_seq(turn, name), link.peer, upto)))
 
 
-def deadline(downlinks: dict[str, Downlink]) -> int | None:
-    """The next thing that any of the links waits for."""
-    times = [
-        time
-        for link in downlinks.values()
-        for time in (link.beat_at, link.judge_at)
-        if time is not None
-    ]
-    return min(times, default=None)
-
-
 def expire(turn: Turn) -> None:
     """Judge who is silent, beat to the others."""
-    for name, link in turn.node.downlinks.items():
+    if not turn.links_due:
+        return
+    for name, link in turn.links.items():
         if link.judge_at is not None and link.judge_at <= turn.now:
             _lose(turn, name, orderly=False)
         elif link.beat_at is not None and link.beat_at <= turn.now:
             _beat(turn, name)
+    turn.look_at_links_again()
 
 
 def tell(turn: Turn) -> None:
@@ -141,7 +133,8 @@ def tell(turn: Turn) -> None:
     """
     if _spares(turn):
         return
-    for name, link in turn.node.downlinks.items():
+    for name in turn.told:
+        link = turn.links[name]
         if link.answer is not None:
             _welcome(turn, name)
         elif link.peer is not None and link.said != _order(turn, link):
@@ -150,7 +143,7 @@ def tell(turn: Turn) -> None:
 
 def say_goodbye(turn: Turn) -> None:
     """The daemon ends in good order, and leaves the trees below running."""
-    for name, link in turn.node.downlinks.items():
+    for name, link in turn.links.items():
         if link.peer is not None:
             seq = _next_seq(turn, name)
             turn.emit(SendDown(name, Goodbye(turn.node.boot, seq, link.peer)))
@@ -170,11 +163,12 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
     _heard(turn, name, hello.seq)
     interval = min(link.spec.heartbeat.interval_ns, hello.interval_ns)
     _change(turn, name, answer=hello.seq, taken=hello.acked, interval_ns=interval)
+    turn.told[name] = None
     _judge(turn, name, hello.tree)
 
 
 def _welcome(turn: Turn, name: str) -> None:
-    link = turn.node.downlinks[name]
+    link = turn.links[name]
     assert link.peer is not None
     assert link.answer is not None
     order = _order(turn, link)
@@ -183,12 +177,12 @@ def _welcome(turn: Turn, name: str) -> None:
     seq = _next_seq(turn, name)
     frame = Welcome(turn.node.name, boot, seq, link.peer, link.answer, order, interval)
     turn.emit(SendDown(name, frame))
-    _change(turn, name, said=order, answer=None, beat_at=turn.now + link.interval_ns)
+    _change(turn, name, said=order, answer=None, beat_at=_next_beat(turn, link))
 
 
 def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
     """Compare how the tree below is with how this tree holds it."""
-    link = turn.node.downlinks[name]
+    link = turn.links[name]
     child = turn.child(link.path)
     if child is None or child.phase is Phase.DOWN:
         return
@@ -218,7 +212,7 @@ def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> Non
 
 def _lose(turn: Turn, name: str, *, orderly: bool) -> None:
     """Nothing more is heard of that node."""
-    link = turn.node.downlinks[name]
+    link = turn.links[name]
     _change(turn, name, peer=None, judge_at=None, beat_at=None, said=None, answer=None)
     child = turn.child(link.path)
     incarnation = 0 if child is None else child.incarnation
@@ -265,7 +259,7 @@ def _report_lost(turn: Turn, link: Downlink, child: ChildState) -> None:
 
 def lagged(turn: Turn, lag_ns: int) -> None:
     """This daemon was late: nobody's silence of that time says anything."""
-    for name, link in turn.node.downlinks.items():
+    for name, link in turn.links.items():
         if link.judge_at is not None:
             _change(turn, name, judge_at=link.judge_at + lag_ns)
 
@@ -281,18 +275,25 @@ def _order(turn: Turn, link: Downlink) -> RemoteOrder:
 
 
 def _heard(turn: Turn, name: str, seq: int) -> None:
-    link = turn.node.downlinks[name]
+    link = turn.links[name]
     _change(turn, name, heard_seq=seq, judge_at=turn.now + link.spec.heartbeat.timeout_ns)
 
 
 def _beat(turn: Turn, name: str) -> None:
-    link = turn.node.downlinks[name]
+    link = turn.links[name]
     assert link.peer is not None
     order = link.said if _spares(turn) else _order(turn, link)
     assert order is not None, "a beat before the welcome"
     seq = _next_seq(turn, name)
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))
-    _change(turn, name, said=order, beat_at=turn.now + link.interval_ns)
+    _change(turn, name, said=order, beat_at=_next_beat(turn, link))
+
+
+def _next_beat(turn: Turn, link: Downlink) -> int:
+    """An interval from now, or a little earlier: so that many links are served by one waking up."""
+    grid = link.interval_ns // BEATS_GRID
+    later = turn.now + link.interval_ns
+    return later - later % grid
 
 
 def _note(turn: Turn, path: str, event: EventName) -> None:
@@ -301,12 +302,10 @@ def _note(turn: Turn, path: str, event: EventName) -> None:
 
 
 def _next_seq(turn: Turn, name: str) -> int:
-    seq = turn.node.downlinks[name].seq + 1
+    seq = turn.links[name].seq + 1
     _change(turn, name, seq=seq)
     return seq
 
 
 def _change(turn: Turn, name: str, **changes: Any) -> None:
-    links = dict(turn.node.downlinks)
-    links[name] = replace(links[name], **changes)
-    turn.change(downlinks=links)
+    turn.put_link(name, replace(turn.links[name], **changes))

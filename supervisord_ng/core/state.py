@@ -327,5 +327,6 @@ class NodeState(msgspec.Struct, frozen=True):
     )
     uplink: Uplink | None = None
     downlinks: dict[str, Downlink] = {}  # by the name of the remote child
+    links_at: int | None = None  # not later than anything that one of them waits for
     reloads: tuple[Reloading, ...] = ()
     chain: tuple[str, ...] = ()  # why supervisors gave up, oldest first; told when the root ends

@@ -14,10 +14,17 @@ from msgspec.structs import replace
 from supervisord_ng.core import backoff
 from supervisord_ng.core.effects import Effect, Forget
 from supervisord_ng.core.events import BecameReady, Exited, Refuse
-from supervisord_ng.core.state import ChildState, NodeState, Order, Outcome, SupervisorState
+from supervisord_ng.core.state import (
+    ChildState,
+    Downlink,
+    NodeState,
+    Order,
+    Outcome,
+    SupervisorState,
+)
 from supervisord_ng.limits import GIVE_UPS_KEPT
 from supervisord_ng.model import names
-from supervisord_ng.model.spec import SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import RemoteSpec, SupervisorSpec, WorkerSpec
 
 Internal = Order | Outcome | BecameReady | Exited
 
@@ -26,19 +33,24 @@ class Turn:
     """One step in the making.
 
     `now` is its time, `effects` what it asks of the world, `inbox` what the parts of the tree have still to
-    tell one another before the step is over. `node` is the state but for its supervisors.
+    tell one another before the step is over. `told` are the remote children that may have to be told something
+    when it is. `node` is the state but for its supervisors and its links to the nodes below.
     """
 
     __slots__ = (
         "_copied",
         "_deadline_moved",
         "_inexact",
+        "_links",
+        "_links_at",
+        "_links_copied",
         "_supervisors",
         "_supervisors_copied",
         "effects",
         "inbox",
         "node",
         "now",
+        "told",
     )
 
     def __init__(self, state: NodeState, now: int) -> None:
@@ -47,7 +59,11 @@ class Turn:
         self._copied: set[str] = set()  # supervisors whose `children` are this turn's own
         self._deadline_moved = False
         self._inexact: set[str] = set()  # supervisors whose earliest deadline has to be looked for
+        self._links = state.downlinks
+        self._links_copied = False
+        self._links_at = state.links_at
         self.now = now
+        self.told: dict[str, None] = {}
         self.effects: list[Effect] = []
         self.inbox: deque[Internal] = deque()
         self.node = state
@@ -96,6 +112,8 @@ class Turn:
         old = None if before is None else before.deadline
         if old != child.deadline:
             self._move_deadline(path, old, child.deadline)
+        if isinstance(child.spec, RemoteSpec):
+            self._keep_link(child, child.spec)
 
     def remove_child(self, path: str) -> None:
         """Forget a child, and the supervisors below it; its incarnation number is never used again."""
@@ -104,6 +122,8 @@ class Turn:
         used = [self._supervisors[above].retired, gone.incarnation]
         if isinstance(gone.spec, WorkerSpec):
             self.emit(Forget(path))
+        elif isinstance(gone.spec, RemoteSpec):
+            self.drop_link(gone.name)
         elif isinstance(gone.spec, SupervisorSpec):
             inside = f"{path}/"
             for other in [p for p in self._supervisors if p == path or p.startswith(inside)]:
@@ -112,6 +132,8 @@ class Turn:
                 for child in supervisor.children.values():
                     if isinstance(child.spec, WorkerSpec):
                         self.emit(Forget(child.path))
+                    elif isinstance(child.spec, RemoteSpec):
+                        self.drop_link(child.name)
                 self._remove(other)
         self.update(above, retired=max(used))
         self._move_deadline(above, gone.deadline, None)
@@ -121,6 +143,54 @@ class Turn:
         self.update(path, children=children)
         self._copied.add(path)
         self.look_again(path)
+        for child in children.values():
+            if isinstance(child.spec, RemoteSpec):
+                self._keep_link(child, child.spec)
+
+    @property
+    def links(self) -> dict[str, Downlink]:
+        """The links to the nodes below by the name of the remote child; to be read only."""
+        return self._links
+
+    def put_link(self, name: str, link: Downlink) -> None:
+        """Put a link into its place."""
+        if not self._links_copied:
+            self._links = dict(self._links)
+            self._links_copied = True
+        self._links[name] = link
+        for time in (link.beat_at, link.judge_at):
+            if time is not None and (self._links_at is None or time < self._links_at):
+                self._links_at = time
+
+    def drop_link(self, name: str) -> None:
+        """Forget a link; what still comes over it says nothing."""
+        self._links = {other: link for other, link in self._links.items() if other != name}
+        self._links_copied = True
+        self.told.pop(name, None)
+
+    def look_at_links_again(self) -> None:
+        """Find the earliest time that a link waits for."""
+        times = [
+            time
+            for link in self._links.values()
+            for time in (link.beat_at, link.judge_at)
+            if time is not None
+        ]
+        self._links_at = min(times, default=None)
+
+    @property
+    def links_due(self) -> bool:
+        """Whether a link may wait for a time that has come."""
+        return self._links_at is not None and self._links_at <= self.now
+
+    def _keep_link(self, child: ChildState, spec: RemoteSpec) -> None:
+        """There is a link for each remote child, by its specification of now."""
+        link = self._links.get(child.name)
+        if link is None:
+            self.put_link(child.name, Downlink(child.path, spec))
+        elif link.spec is not spec or link.path != child.path:
+            self.put_link(child.name, replace(link, path=child.path, spec=spec))
+        self.told[child.name] = None
 
     def look_again(self, path: str) -> None:
         """Find the earliest deadline of this supervisor's children anew when the step is over."""
@@ -172,7 +242,13 @@ class Turn:
             deadline = min(
                 (s.deadline for s in supervisors if s.deadline is not None), default=None
             )
-        state = replace(self.node, supervisors=self._supervisors, deadline=deadline)
+        state = replace(
+            self.node,
+            supervisors=self._supervisors,
+            deadline=deadline,
+            downlinks=self._links,
+            links_at=self._links_at,
+        )
         return state, tuple(self.effects)
 
     def _move_deadline(self, path: str, old: int | None, new: int | None) -> None:

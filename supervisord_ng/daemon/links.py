@@ -9,7 +9,13 @@ from typing import Any, Literal
 
 from supervisord_ng import limits
 from supervisord_ng.core.effects import Note, SendDown, SendUp
-from supervisord_ng.core.events import Connected, Event, FrameFromChild, FrameFromParent
+from supervisord_ng.core.events import (
+    Connected,
+    Event,
+    FrameFromChild,
+    FrameFromParent,
+    FramesFromChildren,
+)
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.model.link import (
     AnyFromParent,
@@ -138,11 +144,14 @@ class Links:
             self._server.close()
 
     def _from_children(self, received: list[Received]) -> None:
+        frames = []
         for name, frame in received:
             if not isinstance(frame, BesideFromChild):
-                self._feed(FrameFromChild(name, frame))
+                frames.append(FrameFromChild(name, frame))
             elif frame.to == self.boot_id:
                 self.beside_from_child(name, frame)
+        if frames:
+            self._feed(FramesFromChildren(tuple(frames)))
 
     def _from_parent(self, received: list[AnyFromParent]) -> None:
         for frame in received:

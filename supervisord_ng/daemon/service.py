@@ -299,8 +299,8 @@ class Daemon:
 
     # --- small wires -----------------------------------------------------------------------------
     def _drain(self) -> None:
+        self.neighbours.links.drain()  # first: what beats lead to judges nodes too
         self.workers.drain()
-        self.neighbours.links.drain()
 
     def _stored(self, last: int) -> None:
         self.neighbours.stored(last)  # in the writer's thread

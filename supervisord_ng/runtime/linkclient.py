@@ -20,7 +20,6 @@ from supervisord_ng.wire.keys import KeyPair
 from supervisord_ng.wire.link import MAGIC, decode_from_parent, encode
 
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | HANDSHAKE_FAILED
-_NOTHING = [MAGIC]  # the parent has looked whether somebody is here
 
 
 class LinkClient:
@@ -65,7 +64,7 @@ class LinkClient:
         if self._socket.closed:
             return False
         try:
-            self._socket.send_multipart(encode(frame), zmq.NOBLOCK)
+            self._socket.send(encode(frame), zmq.NOBLOCK)
         except zmq.Again:
             return False
         finally:
@@ -117,10 +116,11 @@ class LinkClient:
         if self._socket.closed:
             raise zmq.Again
         parts = self._socket.recv_multipart(zmq.NOBLOCK)
-        if parts == _NOTHING:
-            return
+        message = parts[0] if len(parts) == 1 else b""  # of several parts none is looked at
+        if message == MAGIC:
+            return  # the parent has looked whether somebody is here
         try:
-            frame = decode_from_parent(parts)
+            frame = decode_from_parent(message)
         except ProtocolError as error:
             self._reject("message", f"dropped a message of the parent: {error}")
             return

@@ -75,6 +75,7 @@ class LinkServer:
         self._on_frames = on_frames
         self._troubles = Troubles(log)
         self._peers: dict[str, _Peer] = {}
+        self._names: dict[bytes, str] = {}  # of nodes by the connection that they speak on
         self._received: list[Received] = []
         self._addresses: dict[int, str] = {}  # of connections by their descriptors
         self._speaking: set[int] = set()  # descriptors of those that have said something valid
@@ -103,7 +104,10 @@ class LinkServer:
 
     def forget(self, name: str) -> None:
         """The link to this node is down: whoever has its key may come anew."""
-        self._peers.pop(name, None)
+        peer = self._peers.pop(name, None)
+        if peer is not None:
+            self._names.pop(peer.identity, None)
+            self._count_peers()
 
     def close(self) -> None:
         """Stop listening. What was said last is still sent, for a moment. Safe to call twice."""
@@ -117,22 +121,28 @@ class LinkServer:
     # --- what arrives ----------------------------------------------------------------------------
     def _read(self) -> None:
         """Take one message. Raises zmq.Again when there is none."""
+        identity = self._socket.recv(zmq.NOBLOCK)
         part = self._socket.recv(zmq.NOBLOCK, copy=False)
-        identity = part.bytes
-        parts: list[bytes] = []
-        while part.more:
-            part = self._socket.recv(zmq.NOBLOCK, copy=False)
-            if len(parts) < limits.LINK_PARTS_MAX:  # enough to see that it is too many
-                parts.append(part.bytes)
-        name = str(part.get("User-Id"))
+        message = b"" if part.more else part.bytes  # of several parts none is looked at
+        rest = part
+        while rest.more:
+            rest = self._socket.recv(zmq.NOBLOCK, copy=False)
+        name = self._names.get(identity) or str(part.get("User-Id"))
         try:
-            frame = decode_from_child(parts)
+            frame = decode_from_child(message)
             self._check_peer(name, identity, frame)
         except ProtocolError as error:
             self._reject(name, f"dropped a message of {name} ({part.get('Peer-Address')}): {error}")
-        else:
+            return
+        if identity not in self._names:
+            self._names[identity] = name
             self._speaking.add(int(part.get(zmq.SRCFD)))
-            self._received.append((name, frame))
+            self._count_peers()
+        self._received.append((name, frame))
+
+    def _count_peers(self) -> None:
+        many = len(self._peers) > limits.LINK_GATHER_PEERS
+        self._drained.gather_ns = limits.LINK_GATHER_NS if many else 0
 
     def _pass_on(self) -> None:
         received, self._received = self._received, []
@@ -155,6 +165,7 @@ class LinkServer:
                 if peer is not None and peer.identity != identity and self._reaches(peer):
                     self._refuse(identity, f"a node {name} with this key is connected already")
                     raise ProtocolError("its key is in use by another connection")
+                self.forget(name)
                 peer = self._peers[name] = _Peer(identity, frame.boot)
         if peer is None or peer.boot != frame.boot:
             raise ProtocolError("it has not said hello")
@@ -162,7 +173,9 @@ class LinkServer:
             if frame.seq <= peer.seq:
                 raise ProtocolError(f"number {frame.seq} was heard before")
             peer.seq = frame.seq
-        peer.identity = identity
+        if peer.identity != identity:  # the same daemon, over another connection
+            self._names.pop(peer.identity, None)
+            peer.identity = identity
 
     def _refuse(self, identity: bytes, why: str) -> None:
         self._send(identity, encode(Refused(why)))
@@ -170,25 +183,25 @@ class LinkServer:
     def _reaches(self, peer: _Peer) -> bool:
         """Whether its connection stands, as far as TCP knows. A message without a document says nothing."""
         try:
-            self._send_now(peer.identity, [MAGIC])
+            self._send_now(peer.identity, MAGIC)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
             return error.errno == zmq.EAGAIN
         return True
 
-    def _send(self, identity: bytes, parts: list[bytes]) -> bool:
+    def _send(self, identity: bytes, message: bytes) -> bool:
         try:
-            self._send_now(identity, parts)
+            self._send_now(identity, message)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
             return False
         return True
 
-    def _send_now(self, identity: bytes, parts: list[bytes]) -> None:
+    def _send_now(self, identity: bytes, message: bytes) -> None:
         try:
-            self._socket.send_multipart([identity, *parts], zmq.NOBLOCK)
+            self._socket.send_multipart([identity, message], zmq.NOBLOCK)
         finally:
             self._drained.look_again()
 

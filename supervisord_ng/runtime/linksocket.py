@@ -31,6 +31,9 @@ class Drained:
         socket: to be read; not closed here.
         read: takes one message from the socket; zmq.Again from it means that there is none.
         after: called at the end of a turn in which something was read.
+
+    Attributes:
+        gather_ns: how long to leave alone what arrives after a turn, so that more of it is read in the next.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class Drained:
         self._socket = socket
         self._read = read
         self._after = after
+        self.gather_ns = 0
+        self._gathering: asyncio.TimerHandle | None = None
         self._turn_asked = False
         self._fd = socket.fileno()
         loop.add_reader(self._fd, self._turn)
@@ -51,7 +56,7 @@ class Drained:
 
     def look_again(self) -> None:
         """Read in the next turn of the loop; to be called after every send on the socket."""
-        if not self._turn_asked:
+        if not self._turn_asked and self._gathering is None:
             self._turn_asked = True
             self._loop.call_soon(self._turn)
 
@@ -70,12 +75,24 @@ class Drained:
 
     def close(self) -> None:
         """Read no more; to be called before the socket is closed."""
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._loop.remove_reader(self._fd)
 
     def _turn(self) -> None:
         self._turn_asked = False
-        if not self._socket.closed:
-            self.drain(limits.LINK_BATCH)
+        if self._socket.closed:
+            return
+        self.drain(limits.LINK_BATCH)
+        if self.gather_ns and self._gathering is None and not self._turn_asked:
+            self._loop.remove_reader(self._fd)
+            pause = self.gather_ns / limits.SECOND
+            self._gathering = self._loop.call_later(pause, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._loop.add_reader(self._fd, self._turn)
+        self.drain(limits.LINK_BATCH)
 
 
 class Monitor:

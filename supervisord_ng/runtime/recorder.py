@@ -14,7 +14,7 @@ import time
 import traceback
 
 from supervisord_ng import limits
-from supervisord_ng.core.events import Beats, Event
+from supervisord_ng.core.events import Beats, Event, FramesFromChildren
 from supervisord_ng.core.flight import Failure, Flight, Header, Moment, lines
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.runtime import clock
@@ -63,6 +63,8 @@ class Recorder:
         current.bytes += limits.FLIGHT_EVENT_BYTES
         if isinstance(event, Beats):
             current.bytes += limits.FLIGHT_BEAT_BYTES * len(event.beats)
+        elif isinstance(event, FramesFromChildren):
+            current.bytes += limits.FLIGHT_EVENT_BYTES * len(event.frames)
 
     def flight(self, end: NodeState, error: BaseException | None = None) -> Flight:
         """What is remembered.

@@ -1,6 +1,6 @@
 """The link between two nodes as bytes (docs/protocol.md): frames to messages and back, for both ends.
 
-    b"SNGL1" | one MessagePack document, a map with "type"
+    b"SNGL1", then one MessagePack document, a map with "type": one part of a ZeroMQ message
 
 What a peer says is untrusted although its key is known: types, lengths and ranges are checked by the
 annotations of `model.link`, and the size of a message by the socket. Fields that are not known are ignored, so
@@ -9,7 +9,6 @@ that a later version may say more. Knows nothing of sockets, nor what anybody do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -26,33 +25,33 @@ _from_child: msgspec.msgpack.Decoder[AnyFromChild] = msgspec.msgpack.Decoder(Any
 _from_parent: msgspec.msgpack.Decoder[AnyFromParent] = msgspec.msgpack.Decoder(AnyFromParent)
 
 
-def encode(frame: AnyFromChild | AnyFromParent) -> list[bytes]:
-    """Turn a frame into the parts of a ZeroMQ message."""
-    return [MAGIC, _encoder.encode(frame)]
+def encode(frame: AnyFromChild | AnyFromParent) -> bytes:
+    """Turn a frame into a message."""
+    return MAGIC + _encoder.encode(frame)
 
 
-def decode_from_child(parts: Sequence[bytes]) -> AnyFromChild:
+def decode_from_child(message: bytes) -> AnyFromChild:
     """Read what a node below says.
 
     Raises:
         ProtocolError: this is not a message of this protocol, or not one that a child may send.
     """
-    return _decode(_from_child, parts)
+    return _decode(_from_child, message)
 
 
-def decode_from_parent(parts: Sequence[bytes]) -> AnyFromParent:
+def decode_from_parent(message: bytes) -> AnyFromParent:
     """Read what the node above says.
 
     Raises:
         ProtocolError: this is not a message of this protocol, or not one that a parent may send.
     """
-    return _decode(_from_parent, parts)
+    return _decode(_from_parent, message)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[T], parts: Sequence[bytes]) -> T:
-    if len(parts) != 2 or parts[0] != MAGIC:
-        raise ProtocolError(f"cannot read message: not {MAGIC.decode()} and one document")
+def _decode(decoder: msgspec.msgpack.Decoder[T], message: bytes) -> T:
+    if not message.startswith(MAGIC):
+        raise ProtocolError(f"cannot read message: it does not begin with {MAGIC.decode()}")
     try:
-        return decoder.decode(parts[1])
+        return decoder.decode(memoryview(message)[len(MAGIC) :])
     except (msgspec.DecodeError, RecursionError) as error:
         raise ProtocolError(f"cannot read message: {error}") from error
