@@ -1,11 +1,11 @@
 """The only entrance to the core: `boot` or `resume`, then `step` and `next_deadline`.
 
 Rules of this file. `step` first expires every deadline that is not later than `now`, ordered by time and path,
-then takes the event. Only what workers say, and the daemon's own lag, expire nothing: they speak of the time
-before `now`, and nobody may be judged before all that has been said is heard. The next event judges. An event
-about a child carries the incarnation it is about, and one of another incarnation is dropped here and nowhere
-else. What the parts of the tree tell one another within a step goes through one queue, drained until it is
-empty: no recursion, and a bound on the number.
+then takes the event. Only what workers and other nodes say, and the daemon's own lag, expire nothing: they
+speak of the time before `now`, and nobody may be judged before all that has been said is heard. The next event
+judges. An event about a child carries the incarnation it is about, and one of another incarnation is dropped
+here and nowhere else. What the parts of the tree tell one another within a step goes through one queue, drained
+until it is empty: no recursion, and a bound on the number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from supervisord_ng.core import boot as fresh
 from supervisord_ng.core import child as life
-from supervisord_ng.core import liveness, reload, remote, termination, uplink
+from supervisord_ng.core import links, liveness, reload, remote, termination, uplink
 from supervisord_ng.core import resume as resumption
 from supervisord_ng.core import supervisor as process
 from supervisord_ng.core.effects import Effect, Reply
@@ -33,6 +33,7 @@ from supervisord_ng.core.events import (
     Extended,
     FrameFromChild,
     FrameFromParent,
+    FramesFromChildren,
     HeartbeatChanged,
     Ignored,
     Kill,
@@ -73,11 +74,8 @@ from supervisord_ng.limits import CASCADE_MAX, KILL_RESEND_NS
 from supervisord_ng.model import names
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
-OfLink = (
-    Connected | FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
-)
 FromOutside = Call | Reload | Stop | Kill | Refuse | Suspend | Resume
-_OF_THE_PAST = frozenset((*get_args(Word), Lagged))
+_OF_THE_PAST = frozenset((*get_args(Word), *get_args(links.Frame), Lagged))
 AboutChild = (
     Spawned
     | SpawnFailed
@@ -210,9 +208,8 @@ def step(state: NodeState, event: Event, now: int) -> tuple[NodeState, tuple[Eff
 def _finish(turn: Turn) -> tuple[NodeState, tuple[Effect, ...]]:
     """Settle what is under way, then tell the other nodes what they have to know."""
     _settle(turn)
-    if _has_links(turn.node) and not turn.node.halted:
-        uplink.tell(turn)
-        remote.tell(turn)
+    if _has_links(turn.node):
+        links.tell(turn)
     return turn.finish()
 
 
@@ -222,7 +219,7 @@ def next_deadline(state: NodeState) -> int | None:
         return None
     if not _has_links(state):
         return state.deadline
-    times = (state.deadline, uplink.deadline(state.uplink), remote.deadline(state.downlinks))
+    times = (state.deadline, links.next_deadline(state))
     return min((time for time in times if time is not None), default=None)
 
 
@@ -236,8 +233,7 @@ def _expire(turn: Turn) -> None:
     if deadline is None or deadline > turn.now:
         return
     _expire_children(turn)
-    uplink.expire(turn)
-    remote.expire(turn)
+    links.expire(turn)
     _settle(turn)
 
 
@@ -279,11 +275,12 @@ def _take(turn: Turn, event: Event) -> None:
             Connected()
             | FrameFromParent()
             | FrameFromChild()
+            | FramesFromChildren()
             | ReportStored()
             | ReportsOffered()
             | ReportsArrived()
         ):
-            _take_from_link(turn, event)
+            links.take(turn, event)
         case Call() | Reload() | Stop() | Kill() | Refuse() | Suspend() | Resume():
             _take_order(turn, event)
         case _:
@@ -308,22 +305,6 @@ def _take_order(turn: Turn, event: FromOutside) -> None:
                 process.suspend(turn, path, suspended=isinstance(event, Suspend))
 
 
-def _take_from_link(turn: Turn, event: OfLink) -> None:
-    match event:
-        case Connected():
-            uplink.connected(turn)
-        case FrameFromParent(frame=frame):
-            uplink.receive(turn, frame)
-        case FrameFromChild(remote=name, frame=frame):
-            remote.receive(turn, name, frame)
-        case ReportStored(seq=seq):
-            uplink.report_stored(turn, seq)
-        case ReportsOffered(remote=name, after=after, upto=upto):
-            remote.reports_offered(turn, name, after, upto)
-        case ReportsArrived(remote=name, upto=upto):
-            remote.reports_arrived(turn, name, upto)
-
-
 def _stop(turn: Turn, stop: Stop) -> None:
     """The daemon is to end, and its tree with it, if that has not ended before."""
     turn.change(stop_asked=True, stop_below=stop.below or turn.node.stop_below)
@@ -344,8 +325,7 @@ def _lagged(turn: Turn, event: Lagged) -> None:
     for supervisor in list(turn.supervisors.values()):
         for child in supervisor.children.values():
             liveness.lagged(turn, child, event.lag_ns)
-    uplink.lagged(turn, event.lag_ns)
-    remote.lagged(turn, event.lag_ns)
+    links.lagged(turn, event.lag_ns)
 
 
 def _about_child(turn: Turn, event: AboutChild) -> None:

@@ -200,7 +200,7 @@ def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
 
 def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> None:
     """Nothing has ended: it runs on our behalf, or is on its way there."""
-    if obeyed and tree.state in ("starting", "up"):
+    if obeyed and tree.state in ("starting", "up") and turn.links[child.name].life != tree.life:
         _change(turn, child.name, life=tree.life)
     phase = Phase.RUNNING if obeyed and tree.state == "up" else Phase.STARTING
     if child.phase is not phase:
@@ -284,9 +284,9 @@ def _beat(turn: Turn, name: str) -> None:
     assert link.peer is not None
     order = link.said if _spares(turn) else _order(turn, link)
     assert order is not None, "a beat before the welcome"
-    seq = _next_seq(turn, name)
+    seq = link.seq + 1
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))
-    _change(turn, name, said=order, beat_at=_next_beat(turn, link))
+    _change(turn, name, seq=seq, said=order, beat_at=_next_beat(turn, link))
 
 
 def _next_beat(turn: Turn, link: Downlink) -> int:

@@ -31,6 +31,8 @@ from supervisord_ng.wire.link import MAGIC, decode_from_child, encode
 
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED
 _NO_ADDRESS = "an unknown address"
+_NOW = int(zmq.NOBLOCK)  # a sum of flags costs more than a message
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 Received = tuple[str, AnyFromChild]
 """One frame, and the name of the node that it is from."""
@@ -121,12 +123,12 @@ class LinkServer:
     # --- what arrives ----------------------------------------------------------------------------
     def _read(self) -> None:
         """Take one message. Raises zmq.Again when there is none."""
-        identity = self._socket.recv(zmq.NOBLOCK)
-        part = self._socket.recv(zmq.NOBLOCK, copy=False)
+        identity = self._socket.recv(_NOW)
+        part = self._socket.recv(_NOW, copy=False)
         message = b"" if part.more else part.bytes  # of several parts none is looked at
         rest = part
         while rest.more:
-            rest = self._socket.recv(zmq.NOBLOCK, copy=False)
+            rest = self._socket.recv(_NOW, copy=False)
         name = self._names.get(identity) or str(part.get("User-Id"))
         try:
             frame = decode_from_child(message)
@@ -201,7 +203,8 @@ class LinkServer:
 
     def _send_now(self, identity: bytes, message: bytes) -> None:
         try:
-            self._socket.send_multipart([identity, message], zmq.NOBLOCK)
+            self._socket.send(identity, _MORE)
+            self._socket.send(message, _NOW)
         finally:
             self._drained.look_again()
 

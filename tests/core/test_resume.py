@@ -230,7 +230,7 @@ def test_a_boot_leaves_alone_whom_operators_have_stopped() -> None:
             memory.NodeMemory,
             {
                 *("supervisors", "deadline", "seed", "up_announced", "refusals", "stopped"),
-                *("name", "boot", "uplink", "downlinks", "reloads", "stop_below"),
+                *("name", "boot", "uplink", "downlinks", "links_at", "reloads", "stop_below"),
             },
         ),
     ],
