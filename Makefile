@@ -26,7 +26,7 @@ echo "cannot set up $(VENV): none of $(or $(PYTHON),python3 python3.13 python3.1
     "is Python 3.11 or later (say which: make PYTHON=/path/to/python3.12)" >&2; exit 1
 endef
 
-.PHONY: help setup demo test check lint format types imports fast seeds clean
+.PHONY: help setup demo test check lint format types imports fast seeds wheel clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -68,6 +68,9 @@ fast: $(STAMP) ## the tests that take no time
 seeds: $(STAMP) ## N=1000 simulated histories of one node, and a tenth as many of fleets
 	@$(BIN)/python -m supervisord_ng.sim.run --quiet --seeds $(N)
 	@$(BIN)/python -m supervisord_ng.sim.fleet --seeds $$(( ($(N) + 9) / 10 ))
+
+wheel: $(STAMP) ## what users install, and its sources, into dist/
+	@$(BIN)/hatchling build -d dist
 
 clean: ## removes what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

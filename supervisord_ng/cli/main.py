@@ -35,15 +35,13 @@ VERBS = {
     "stop": "stop",
     "restart": "restart",
     "signal": "signal",
-    "scale": "scale",
-    "diff": "diff",
-    "reload": "reload",
     "logs": "logs",
     "events": "events",
     "crashes": "crashes",
     "shutdown": "shutdown",
     "keygen": "keygen",
     "service": "service",
+    "completion": "completion",
     "version": "version",
 }
 ALIASES = {"tail": "logs"}
@@ -71,10 +69,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except SupervisordNGError as error:
-            *problems, sentence = str(error).splitlines()
-            for problem in problems:
-                click.echo(problem, err=True)
-            complain(sentence)
+            complain(error)
             ctx.exit(exit_status(error))
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
@@ -86,9 +81,7 @@ def exit_status(error: SupervisordNGError) -> int:
         return EXIT_NO_DAEMON
     if isinstance(error, ConfigError):
         return EXIT_CONFIG
-    if isinstance(error, ControlError) and error.code == "config":
-        return EXIT_CONFIG
-    if isinstance(error, ControlError) and error.code in ("denied", "refused"):
+    if isinstance(error, ControlError) and error.code == "denied":
         return EXIT_UNKNOWN
     if isinstance(error, ControlError) and error.code == "no_link":
         return EXIT_NO_DAEMON

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(  # not those of an example's own packages
     path
-    for pattern in ("*.md", "docs/*.md", "examples/*.md", "examples/*/*.md")
+    for pattern in ("*.md", "docs/*.md", "configs/*.md", "examples/*.md", "examples/*/*.md")
     for path in ROOT.glob(pattern)
 )
 SOURCES = sorted((ROOT / "supervisord_ng").rglob("*.py"))
@@ -46,8 +46,8 @@ def test_pages_named_in_docstrings_exist() -> None:
 
 
 def test_configurations_are_right(tmp_path: Path) -> None:
-    """Every TOML block of a page, and every tree of an example, passes ``sng check``."""
-    trees = sorted((ROOT / "examples").rglob("tree.toml"))
+    """Every TOML block of a page, and every tree of an example or in configs/, passes ``sng check``."""
+    trees = sorted([*(ROOT / "examples").rglob("tree.toml"), *(ROOT / "configs").glob("*.toml")])
     for page in PAGES:
         for number, block in enumerate(TOML.findall(page.read_text(encoding="utf-8"))):
             tree = tmp_path / f"{page.stem}-{number}.toml"

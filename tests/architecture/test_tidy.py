@@ -23,7 +23,17 @@ PROGRAMS = [
 ]
 TEXTS = [
     path
-    for pattern in ("*.md", "*.toml", "Makefile", ".ci/*", "docs/**/*.md", "examples/**/*.[mt]*")
+    for pattern in (
+        "*.md",
+        "*.toml",
+        "Makefile",
+        ".ci/*",
+        "docs/**/*.md",
+        "examples/**/*.[mt]*",
+        "configs/*",
+        "systemd/**/*.service",
+        "systemd/*.d/*",
+    )
     for path in sorted(ROOT.glob(pattern))
 ]
 

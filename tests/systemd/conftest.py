@@ -15,7 +15,7 @@ from tests.systemd.machine import LENT, Machine
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def machine() -> Iterator[Machine]:
     """A booted systemd."""
     booted = Machine()
@@ -33,7 +33,7 @@ class Installation:
         self.daemon = directory / "bin" / "supervisord-ng"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def installation(machine: Machine) -> Installation:
     """The package as a user installs it. Only what it depends on is lent by the tests' own environment."""
     wheels = machine.shared / "wheels"

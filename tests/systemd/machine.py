@@ -1,4 +1,4 @@
-"""A real systemd as PID 1 of namespaces of its own: processes, mounts, IPC, host name, cgroups.
+"""A real systemd as PID 1 of namespaces of its own: processes, mounts, IPC, host name, network, cgroups.
 
 It sees this host's files with its own /run and /tmp, and an /etc and a /var that it may change without changing
 the host's. One directory is shared with the host. cgroups are version 2 alone, as on today's distributions,
@@ -60,6 +60,7 @@ for directory in etc var; do
 lowerdir=/$directory,upperdir=/run/changed/$directory,workdir=/run/changed/work-$directory
 done
 mount -t tmpfs tmpfs /etc/systemd/system
+ip link set lo up
 for unit in {" ".join(UNITS)}; do cp "${{3%/*}}/system/$unit" /run/units/; done
 for target in {" ".join(TARGETS)}; do
     printf '[Unit]\nDefaultDependencies=no\n' > /run/units/$target.target
@@ -76,14 +77,22 @@ class Machine:
 
     def __init__(self) -> None:
         require_root()
-        for program in ("unshare", "nsenter", "systemctl"):
+        for program in ("unshare", "nsenter", "ip", "systemctl"):
             require_program(program)
         systemd = next(path for path in SYSTEMD if os.path.exists(path))
         self._cgroup = _new_cgroup()
         self.shared = Path(tempfile.mkdtemp(prefix="sng-", dir="/tmp"))
         self.shared.chmod(0o755)
         self._console = self.shared / "console"
-        namespaces = ["--pid", "--mount", "--uts", "--ipc", "--cgroup", "--propagation=private"]
+        namespaces = [
+            "--pid",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--cgroup",
+            "--net",
+            "--propagation=private",
+        ]
         given = [str(self.shared), sysconfig.get_path("purelib"), systemd]
         boot = ["unshare", *namespaces, "--fork", "sh", "-c", BOOT, "sh", *given]
         # The cgroup namespace begins where its first process is, so that one moves before it is unshared.

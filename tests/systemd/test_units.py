@@ -160,3 +160,4 @@ def test_a_hung_daemon_is_started_again(machine: Machine, installation: Installa
         machine.wait(service.unit, "active", "running")
 
         assert {"first", "second"} == service.pids().keys()
+        assert "Fatal Python error: Aborted" in machine.journal(service.unit)
