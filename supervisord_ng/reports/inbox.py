@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError
 from supervisord_ng.model.reports import CrashReport
+from supervisord_ng.reports.queue import Encoded
 from supervisord_ng.wire import parcel
 
 _DECODER = msgspec.json.Decoder(CrashReport)
@@ -21,7 +22,7 @@ _DECODER = msgspec.json.Decoder(CrashReport)
 
 def reports_in(
     packed: bytes, size: int, sender: str, on_bad: Callable[[str], None]
-) -> list[CrashReport]:
+) -> list[Encoded]:
     """The reports in a parcel, in order.
 
     Args:
@@ -45,7 +46,8 @@ def reports_in(
         if len(report.id) > limits.REPORT_ID_MAX or len(report.via) > limits.TREE_DEPTH_MAX:
             on_bad(f"{sender}: cannot take a report: its id or its way is too long")
         elif report.node == sender and not report.via:
-            found.append(report)
+            found.append(Encoded(report, body))
         else:
-            found.append(replace(report, via=(*report.via, sender)))
+            passed_on = replace(report, via=(*report.via, sender))
+            found.append(Encoded(passed_on, msgspec.json.encode(passed_on)))
     return found

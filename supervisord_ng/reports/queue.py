@@ -21,6 +21,13 @@ from supervisord_ng.reports.stats import last_frame
 Row = tuple[object, ...]
 
 
+class Encoded(NamedTuple):
+    """A report, and its JSON."""
+
+    report: CrashReport
+    body: bytes
+
+
 class Waiting(NamedTuple):
     """A report on its way to the disk, already in the shape in which it goes there."""
 
@@ -41,7 +48,7 @@ class Parcel(NamedTuple):
     leaves out. `size` is that of the unpacked reports in bytes. `done` is called when all are on the disk.
     """
 
-    load: Callable[[], Sequence[CrashReport]]
+    load: Callable[[], Sequence[Encoded]]
     size: int
     done: Callable[[], None]
 

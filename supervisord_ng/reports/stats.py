@@ -50,10 +50,13 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 def last_frame(traceback: str | None) -> str | None:
     """Where a Python traceback ends, as "jobs.py:41 in resize"; None when it does not say."""
-    frames = _FRAME.findall(traceback or "")
-    if not frames:
+    at = len(traceback) if traceback else 0
+    while traceback and (at := traceback.rfind('File "', 0, at)) >= 0:
+        if (frame := _FRAME.match(traceback, at)) is not None:
+            break
+    else:
         return None
-    file, line, function = frames[-1]
+    file, line, function = frame.groups()
     return f"{posixpath.basename(file)}:{line} in {function}"
 
 

@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
-
 from supervisord_ng import limits
 from supervisord_ng.errors import StoreError
 from supervisord_ng.model.reports import CrashReport
@@ -345,8 +343,4 @@ class Store:
     def _unpack(self, parcels: list[Parcel]) -> list[Row]:
         """The rows of what has come from below. It is stamped with our clock, as `keep` counts by it."""
         now = self._clock()
-        return [
-            row_of(report, now, msgspec.json.encode(report))
-            for parcel in parcels
-            for report in parcel.load()
-        ]
+        return [row_of(report, now, body) for parcel in parcels for report, body in parcel.load()]

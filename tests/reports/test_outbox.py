@@ -14,7 +14,7 @@ from supervisord_ng.model.paths import STORE
 from supervisord_ng.model.reports import CrashReport
 from supervisord_ng.reports import outbox
 from supervisord_ng.reports.outbox import Position
-from supervisord_ng.reports.queue import Parcel
+from supervisord_ng.reports.queue import Encoded, Parcel
 from supervisord_ng.reports.store import Store
 from supervisord_ng.wire import parcel as wire
 from tests.reports.samples import ids_in, open_store, sample
@@ -42,7 +42,8 @@ def put(store: Store, count: int) -> list[CrashReport]:
 
 def parcel(reports: Sequence[CrashReport], done: list[str], name: str = "done") -> Parcel:
     """Reports as they come from a node below."""
-    return Parcel(lambda: reports, 100, lambda: done.append(name))
+    encoded = [Encoded(report, msgspec.json.encode(report)) for report in reports]
+    return Parcel(lambda: encoded, 100, lambda: done.append(name))
 
 
 def unpacked(load: outbox.Load) -> list[CrashReport]:
