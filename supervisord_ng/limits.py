@@ -251,6 +251,7 @@ LINK_PARTS_WINDOW = 8  # such pieces under way for one request
 REPORTS_OFFERED_MAX = 64  # frames of reports from one node that wait for the core's word
 LINK_ASKS_MAX = 64  # requests in progress on one link
 LINK_ASK_AGAIN_NS = 2 * SECOND  # a request whose answer does not go on is repeated
+LINK_ASK_SILENT_NS = 60 * SECOND  # a request that is not repeated for so long makes room for others
 LINK_ANSWER_MAX = (
     64 * MIB
 )  # one line of an answer that passes through here; larger ones are refused
@@ -318,3 +319,4 @@ assert STORE_BATCH_MAX <= REPORTS_UNACKED_MAX
 assert LINK_REPORTS_BYTES <= LINK_PACKED_MAX
 assert LINK_UNPACKED_MAX <= REPORTS_RECEIVED_BYTES_MAX
 assert FLEET_WITHIN_S < CONTROL_REPLY_TIMEOUT_S
+assert LINK_ASK_AGAIN_NS < LINK_ASK_SILENT_NS

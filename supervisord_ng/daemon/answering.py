@@ -15,6 +15,7 @@ from supervisord_ng import limits
 from supervisord_ng.control.connection import report_failure
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.model.link import Ask, Done, Part
+from supervisord_ng.runtime import clock
 
 
 class _Answer:
@@ -23,6 +24,7 @@ class _Answer:
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.got = 0
+        self.heard_at = clock.monotonic_ns()
         self.sent = 0
         self.unsent = bytearray()
         self.parts: dict[int, Part] = {}  # sent, and perhaps lost
@@ -64,7 +66,7 @@ class Answerer:
             self._end(frame.id)
         elif answer is not None:
             self._go_on(answer, frame.got)
-        elif frame.id not in self._finished and len(self._open) < limits.LINK_ASKS_MAX:
+        elif frame.id not in self._finished and self._has_room():
             answer = self._open[frame.id] = _Answer(frame)
             answer.task = asyncio.create_task(self._answer(answer))
             answer.task.add_done_callback(report_failure)
@@ -74,6 +76,15 @@ class Answerer:
         for number in list(self._open):
             self._end(number)
         self._finished.clear()  # the next boot counts anew
+
+    def _has_room(self) -> bool:
+        """Whether one more may be answered. Those that nobody asks for any more end: their Done was lost."""
+        if len(self._open) < limits.LINK_ASKS_MAX:
+            return True
+        silent_since = clock.monotonic_ns() - limits.LINK_ASK_SILENT_NS
+        for number in [n for n, answer in self._open.items() if answer.heard_at < silent_since]:
+            self._end(number)
+        return len(self._open) < limits.LINK_ASKS_MAX
 
     def _end(self, number: int) -> None:
         answer = self._open.pop(number, None)
@@ -85,6 +96,7 @@ class Answerer:
 
     def _go_on(self, answer: _Answer, got: int) -> None:
         """So many parts have come. Who says so twice misses the next ones."""
+        answer.heard_at = clock.monotonic_ns()
         if got == answer.got:
             for part in answer.parts.values():
                 self._send(part)

@@ -17,6 +17,7 @@ from supervisord_ng.sim.faults import Faults
 from supervisord_ng.sim.trace import Trace, describe
 from supervisord_ng.sim.world import Happening, World
 
+FRAME_REPORTS_MAX = 5  # in one frame: few, so that a window is many frames
 DISK_NS = 30 * limits.MS  # until what was written is durable
 
 Plan = Callable[[int, Callable[[], None]], None]
@@ -182,13 +183,20 @@ class Station:
             case effects.SendDown(remote=remote, frame=frame):
                 self.send_down[remote](frame)
             case effects.SendReports(after=after, upto=upto):
-                self.send_up(Batch(tuple(self.disk.reports[after:upto]), after, upto))
+                self._send_reports(after, upto)
             case effects.TakeReports(remote=remote):
                 self._take_reports(remote, self._offered)
             case effects.ReportsAcked(upto=upto):
                 self.disk.acked = upto
             case _:
                 pass
+
+    def _send_reports(self, after: int, upto: int) -> None:
+        """In frames of some reports each, every one of which may get lost."""
+        while after < upto:
+            end = min(upto, after + self._chance.randint(1, FRAME_REPORTS_MAX))
+            self.send_up(Batch(tuple(self.disk.reports[after:end]), after, end))
+            after = end
 
     def _note(self, note: effects.Note) -> None:
         if note.event is EventName.EXITED and note.path == self.spec.name:
