@@ -1,17 +1,18 @@
-"""``sng logs``, also ``tail``. The log files are read here, not by the daemon: it has better things to do."""
+"""``sng logs``, also ``tail``. Who may read the files reads them here: the daemon has better things to do."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
 from supervisord_ng.cli.output import complain, json_option
 from supervisord_ng.cli.session import Session
-from supervisord_ng.errors import SupervisordNGError
+from supervisord_ng.control.client import Client
 from supervisord_ng.limits import LOGS_SHOWN_DEFAULT
 
 
@@ -37,41 +38,48 @@ def verb(
     The lines of one worker come as they are, those of several begin with its name. With --json one
     object a line: {"name", "line"}.
     """
+    asked: dict[str, Any] = {"paths": list(paths)}
     with session.client() as client:
-        logs = client.request("logs.files", {"paths": list(paths)})["logs"]
-    files: dict[str, str] = {}
-    for log in logs:
-        if log["file"] is None:
-            complain(f"cannot show the log of {log['path']}: its output is not captured")
+        logs = client.request("logs.files", asked)["logs"]
+        found = {}
+        for log in logs:
+            if log["file"] is None:
+                complain(f"cannot show the log of {log['path']}: its output is not captured")
+            else:
+                found[log["name"]] = log
+        if all(_is_readable(log["file"]) for log in found.values()):
+            written = _read(found, lines, follow=follow)
         else:
-            files[log["name"]] = log["file"]
-    out = sys.stdout.buffer
-    width = max(len(name) for name in files) if len(files) > 1 and not as_json else None
-    try:
-        _print(out, _read(files, lines, follow=follow), width, as_json=as_json, flush=follow)
-    except PermissionError as error:
-        raise SupervisordNGError(
-            f"cannot read {error.filename}: permission denied"
-            " (logs are for root and the daemon's own user)"
-        ) from error
-    out.flush()
+            written = _ask(client, asked | {"lines": lines, "follow": follow})
+        width = max(map(len, found)) if len(found) > 1 and not as_json else None
+        _print(sys.stdout.buffer, written, width, as_json=as_json, flush=follow)
+    sys.stdout.buffer.flush()
 
 
-def _read(files: dict[str, str], lines: int, *, follow: bool) -> Iterator[tuple[str, bytes]]:
+def _is_readable(file: str) -> bool:
+    """Whether we may read a log ourselves, or could if it were there."""
+    return os.access(file, os.R_OK) or (
+        not os.path.lexists(file) and os.access(os.path.dirname(file), os.R_OK | os.X_OK)
+    )
+
+
+def _read(
+    logs: dict[str, dict[str, Any]], lines: int, *, follow: bool
+) -> Iterator[tuple[str, bytes]]:
     """The last lines of every log, and then, when following, what is written."""
-    from supervisord_ng.reports.logfollow import follow as follow_logs
-    from supervisord_ng.reports.logtail import LogReader
+    from supervisord_ng.model.logs import text_of
+    from supervisord_ng.reports import logfollow
 
-    if follow:
-        yield from follow_logs(files, lines)
-        return
-    for name, file in files.items():
-        with LogReader(file) as reader:
-            reader.seek_last(lines)
-            for line in reader.lines():
-                yield name, line
-            for line in reader.unfinished():
-                yield name, line
+    files = {name: log["file"] for name, log in logs.items()}
+    written = logfollow.follow(files, lines) if follow else logfollow.last(files, lines)
+    for name, line in written:
+        yield name, text_of(line, is_json=logs[name].get("format") == "json")
+
+
+def _ask(client: Client, args: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """The same through the daemon, for members of its control group, who may not read its files."""
+    for item in client.stream("logs", args):
+        yield item["name"], item["line"].encode()
 
 
 def _print(

@@ -132,10 +132,20 @@ def _ready_by_log(worker: Worker, notes: Notes) -> None:
         worker.problem(notes, text, "ready")
 
 
+def _log(worker: Worker, notes: Notes) -> None:
+    log, table = worker.said.log, worker.table.inner("log")
+    if table is None or not table.is_sound("format", "timestamps"):
+        return
+    if log.format == "json" and log.timestamps:
+        text = 'cannot be true with format = "json": its lines have the time already'
+        worker.problem(notes, text, "log", "timestamps")
+
+
 _WORKER_RULES: tuple[Callable[[Worker, Notes], None], ...] = (
     _one_shot,
     _heartbeat,
     _backoff,
     _liveness,
     _ready_by_log,
+    _log,
 )

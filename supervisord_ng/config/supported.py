@@ -13,8 +13,6 @@ NOT_YET: tuple[tuple[str, object], ...] = (
     # table or key, the value
     ("node.on_daemon_crash", EVERY),
     ("supervisor.strategy", "simple_one_for_one"),
-    ("worker.log.format", "json"),
-    ("worker.log.timestamps", True),
 )
 
 

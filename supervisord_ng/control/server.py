@@ -39,6 +39,7 @@ READING_VERBS = frozenset(
         "version",
         "events",
         "events.record",
+        "logs",
         "logs.files",
         "nodes",
         "crashes.list",

@@ -15,12 +15,14 @@ import supervisord_ng
 from supervisord_ng import limits
 from supervisord_ng.control.access import Caller
 from supervisord_ng.core import flight
+from supervisord_ng.daemon import logstream
 from supervisord_ng.daemon.fleet import Nodes
 from supervisord_ng.daemon.operators import Outcome, Verb
 from supervisord_ng.errors import ControlError
 from supervisord_ng.model import targets
 from supervisord_ng.model.messages import Request
 from supervisord_ng.model.reports import Event, EventName
+from supervisord_ng.model.spec import WorkerSpec
 from supervisord_ng.model.status import NodeStatus, Rejected, ReportCounts, Row
 from supervisord_ng.runtime import clock
 
@@ -86,6 +88,14 @@ class Showing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
 
 
+class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of logs."""
+
+    paths: tuple[str, ...] = (targets.ALL,)
+    lines: Annotated[int, msgspec.Meta(ge=0)] = limits.LOGS_SHOWN_DEFAULT
+    follow: bool = False
+
+
 class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of shutdown."""
 
@@ -114,6 +124,7 @@ class Verbs:
             "crashes.list": (Listing, self._crashes_list),
             "crashes.show": (Showing, self._crashes_show),
             "crashes.stats": (Nothing, self._crashes_stats),
+            "logs": (Reading, self._logs),
             "logs.files": (Paths, self._logs_files),
             "shutdown": (Ending, self._shutdown),
             "version": (Nothing, self._version),
@@ -260,6 +271,14 @@ class Verbs:
         counts = self._daemon.store.counts  # only the writer knows what is in memory
         return msgspec.structs.replace(stats, waiting=counts.waiting, dropped=counts.dropped)
 
+    def _logs(self, _: Caller, args: Reading) -> AsyncIterator[logstream.LogItem]:
+        specs = self._daemon.worker_specs()
+        chosen = [row for row in targets.workers(self._rows(), args.paths) if row.path in specs]
+        captured = {
+            row.name: specs[row.path].log for row in chosen if _is_captured(specs[row.path])
+        }
+        return logstream.stream(captured, args.lines, follow=args.follow)
+
     async def _logs_files(self, _: Caller, args: Paths) -> dict[str, Any]:
         rows = targets.workers(self._rows(), args.paths or (targets.ALL,))
         specs = self._daemon.worker_specs()
@@ -268,8 +287,9 @@ class Verbs:
                 {
                     "path": row.path,
                     "name": row.name,
-                    "file": specs[row.path].log.file,
+                    "file": specs[row.path].log.file if _is_captured(specs[row.path]) else None,
                     "backups": specs[row.path].log.backups,
+                    "format": specs[row.path].log.format,
                 }
                 for row in rows
             ]
@@ -289,6 +309,10 @@ class Verbs:
             "python": platform.python_version(),
             "protocol": PROTOCOL,
         }
+
+
+def _is_captured(worker: WorkerSpec) -> bool:
+    return "log" in (worker.launch.stdout, worker.launch.stderr)
 
 
 def _take(lines: Iterator[bytes]) -> list[bytes]:

@@ -47,6 +47,10 @@ class Inotify:
         """End a watch; one that the kernel ended already, with its file, is fine."""
         self._libc.inotify_rm_watch(self._fd, watch)
 
+    def fileno(self) -> int:
+        """The descriptor, readable when something happened."""
+        return self._fd
+
     def wait(self, timeout_s: float | None) -> None:
         """Wait until anything happened since the last call, or the time is over; None: for ever."""
         ready, _, _ = select.select([self._fd], [], [], timeout_s)
@@ -101,6 +105,10 @@ class Follower:
                 # What was written between the reading and a new watch would go unnoticed: read once more.
                 again = self._watch_newest(name, reader)
 
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when there may be something to read; None: look again and again."""
+        return None if self._inotify is None else self._inotify.fileno()
+
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until there may be something to read; at most `timeout_s`, None: for ever."""
         if self._inotify is not None:
@@ -139,6 +147,25 @@ class Follower:
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
+
+
+def last(logs: Mapping[str, str], lines: int) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, line) of the last `lines` lines of every log, one log after the other.
+
+    Args:
+        logs: as for `Follower`.
+        lines: how many of each; an unfinished one counts.
+
+    Raises:
+        OSError: a log exists and can not be read.
+    """
+    for name, path in logs.items():
+        with LogReader(path) as reader:
+            reader.seek_last(lines)
+            for line in reader.lines():
+                yield name, line
+            for line in reader.unfinished():
+                yield name, line
 
 
 def follow(logs: Mapping[str, str], lines: int) -> Iterator[tuple[str, bytes]]:

@@ -28,7 +28,7 @@ class Canned:
         """Answer as told: a ControlError is raised, a list of a stream's items is streamed."""
         self.asked.append((request.verb, request.args))
         answer = self.answers[request.verb]
-        if request.verb == "events":
+        if request.verb in ("events", "logs"):
             return _stream(answer)
         return _result(answer)
 

@@ -26,10 +26,10 @@ def plain(value: Any) -> Any:
     return json.loads(msgspec.json.encode(value))
 
 
-def log(path: str, file: Path | None) -> dict[str, Any]:
+def log(path: str, file: Path | None, form: str = "raw") -> dict[str, Any]:
     """One log as the daemon names it."""
     name = path.rpartition("/")[2]
-    return {"path": path, "name": name, "file": file and str(file), "backups": 10}
+    return {"path": path, "name": name, "file": file and str(file), "backups": 10, "format": form}
 
 
 def test_the_log_of_one_worker_is_raw(tmp_path: Path) -> None:
@@ -61,6 +61,25 @@ def test_logs_as_json(tmp_path: Path) -> None:
         {"name": "a", "line": 'say "hi"'},
         {"name": "a", "line": "�"},
     ]
+
+
+def test_a_log_in_json_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    """The objects are for programs that read the file; what is no object is shown as well."""
+    text = '{"time":1.5,"stream":"stderr","line":"w\\u00f6rds"}\n[supervisord-ng: lost]\n'
+    (tmp_path / "a.log").write_text(text)
+    with canned(logs_files={"logs": [log("root/a", tmp_path / "a.log", "json")]}) as daemon:
+        assert daemon.sng("logs", "a").stdout == "w\u00f6rds\n[supervisord-ng: lost]\n"
+
+
+def test_who_may_not_read_the_files_asks_the_daemon(tmp_path: Path) -> None:
+    """Members of the control group see the same."""
+    away = tmp_path / "not" / "for us"
+    logs = [log("root/a", away / "a.log"), log("root/b", away / "b.log")]
+    items = [{"name": "a", "line": "one"}, {"name": "b", "line": "t\u00f6o"}]
+    with canned(logs_files={"logs": logs}, logs=items) as daemon:
+        said = daemon.sng("logs", "a", "b", "-n", "1")
+    assert said.stdout == "a | one\nb | t\u00f6o\n"
+    assert daemon.asked[1] == ("logs", {"paths": ["a", "b"], "lines": 1, "follow": False})
 
 
 def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
