@@ -61,7 +61,8 @@ class ControlError(SupervisordNGError):
     """The daemon refuses a request.
 
     `code` is stable: not_found, running, restarting, already_present, already_started, denied, bad_request,
-    failed, shutting_down, unsupported, too_many, no_link. `message` and `hint` are for people.
+    failed, shutting_down, unsupported, too_many, no_link, refused, config: a file is wrong. `message` (one
+    line for each problem, then what could not be done) and `hint` are for people.
     """
 
     def __init__(self, code: str, message: str, hint: str | None = None) -> None:

@@ -35,6 +35,9 @@ VERBS = {
     "stop": "stop",
     "restart": "restart",
     "signal": "signal",
+    "scale": "scale",
+    "diff": "diff",
+    "reload": "reload",
     "logs": "logs",
     "events": "events",
     "crashes": "crashes",
@@ -45,7 +48,9 @@ VERBS = {
     "version": "version",
 }
 ALIASES = {"tail": "logs"}
-WITHOUT_DAEMON = frozenset({"init", "check", "simulate", "run", "keygen", "service", "import"})
+WITHOUT_DAEMON = frozenset(
+    {"init", "check", "simulate", "run", "keygen", "service", "completion", "import"}
+)
 
 
 class Verbs(click.Group):
@@ -69,7 +74,10 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except SupervisordNGError as error:
-            complain(error)
+            *problems, sentence = str(error).splitlines()
+            for problem in problems:
+                click.echo(problem, err=True)
+            complain(sentence)
             ctx.exit(exit_status(error))
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
@@ -81,7 +89,9 @@ def exit_status(error: SupervisordNGError) -> int:
         return EXIT_NO_DAEMON
     if isinstance(error, ConfigError):
         return EXIT_CONFIG
-    if isinstance(error, ControlError) and error.code == "denied":
+    if isinstance(error, ControlError) and error.code == "config":
+        return EXIT_CONFIG
+    if isinstance(error, ControlError) and error.code in ("denied", "refused"):
         return EXIT_UNKNOWN
     if isinstance(error, ControlError) and error.code == "no_link":
         return EXIT_NO_DAEMON

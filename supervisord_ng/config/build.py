@@ -16,7 +16,7 @@ from supervisord_ng.config.places import Notes, Place
 from supervisord_ng.config.special import STREAMS
 from supervisord_ng.config.tables import Section
 from supervisord_ng.model import spec
-from supervisord_ng.model.names import ROOT, instance_name
+from supervisord_ng.model.names import ROOT, instance_name, join
 
 Worker = Section[raw.Worker]
 Key = tuple[str, ...]  # of a worker: ("stdout",), ("log", "file")
@@ -35,6 +35,7 @@ class WorkerBuilder:
         self.host = host
         self.files = files
         self.notes = notes
+        self.templates: dict[str, spec.WorkerSpec] = {}  # of workers with `instances`
 
     def build(self, worker: Worker) -> tuple[spec.WorkerSpec, ...]:
         """One specification, or one for each instance, in order."""
@@ -46,6 +47,7 @@ class WorkerBuilder:
         launch = self._launch(worker, said, identity, environment)
         if said.instances is None:
             return (self._worker(said, launch, worker.name, None),)
+        self.templates[worker.name] = self._worker(said, launch, worker.name, None)
         return tuple(
             self._worker(said, launch, instance_name(worker.name, number), number)
             for number in range(1, said.instances + 1)
@@ -210,6 +212,35 @@ def build_tree(
                 yield build(child)
 
     return build(ROOT)
+
+
+def scalable_of(
+    children: Children, templates: Mapping[str, spec.WorkerSpec], sections: Sections
+) -> dict[str, spec.Scalable]:
+    """What `scale` has to know of every worker with `instances`."""
+    parents = {child: name for name, listed in children.items() for child in listed}
+
+    def path(name: str) -> str:
+        return ROOT if name == ROOT else join(path(parents[name]), name)
+
+    return {
+        name: spec.Scalable(
+            supervisor=path(parents[name]),
+            siblings=tuple(children[parents[name]]),
+            template=template,
+            count=sections.workers[name].said.instances or 0,
+            shares=_shared_key(template, sections.workers[name].said),
+        )
+        for name, template in templates.items()
+    }
+
+
+def _shared_key(template: spec.WorkerSpec, said: raw.Worker) -> str | None:
+    """The key by which all instances would write one file, None if each has its own."""
+    for file, key in _files(template).items():
+        if file != template.log.file or said.log.file is not None:
+            return ".".join(key)
+    return None
 
 
 def _supervisor(

@@ -11,7 +11,7 @@ from typing import TypeVar
 from supervisord_ng.config import raw
 from supervisord_ng.config.advice import advise
 from supervisord_ng.config.arrange import Children, Sections, arrange
-from supervisord_ng.config.build import WorkerBuilder, build_tree, check_files
+from supervisord_ng.config.build import WorkerBuilder, build_tree, check_files, scalable_of
 from supervisord_ng.config.document import Document
 from supervisord_ng.config.environment import EnvironmentFiles
 from supervisord_ng.config.host import Host
@@ -74,6 +74,7 @@ def check(
         parent=parent if ("parent",) in document.tables else None,
         reports=reports,
         source=document.main.path,
+        scalable=scalable_of(children, builder.templates, sections),
     )
 
 

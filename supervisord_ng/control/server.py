@@ -45,6 +45,7 @@ READING_VERBS = frozenset(
         "crashes.list",
         "crashes.show",
         "crashes.stats",
+        "diff",
     }
 )
 """Verbs that change nothing: to do one twice does no harm, so the answers are not remembered."""

@@ -140,24 +140,6 @@ def add_child(turn: Turn, path: str, spec: ChildSpec, *, used: int = 0) -> None:
     ensure_supervisors(turn, child, retired)
 
 
-def instance_of(template: ChildSpec, name: str, arguments: tuple[str, ...] = ()) -> ChildSpec:
-    """The one specification of a simple_one_for_one supervisor, as that of its instance `name`.
-
-    The arguments are appended to the command, as in OTP; the instance's log is its own.
-    """
-    if not isinstance(template, WorkerSpec):
-        return replace(template, name=name)
-    directory, slash, _ = template.log.file.rpartition("/")
-    number = name.removeprefix(f"{template.name}@")
-    return replace(
-        template,
-        name=name,
-        instance=int(number) if number != name and number.isdecimal() else None,
-        launch=replace(template.launch, command=(*template.launch.command, *arguments)),
-        log=replace(template.log, file=f"{directory}{slash}{name}.log"),
-    )
-
-
 def ensure_supervisors(turn: Turn, child: ChildState, retired: int) -> None:
     """A supervisor below that was forgotten (a temporary one), or is new, gets its states."""
     if isinstance(child.spec, SupervisorSpec) and child.path not in turn.supervisors:

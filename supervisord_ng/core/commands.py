@@ -17,6 +17,7 @@ from supervisord_ng.core.state import ChildState, Phase, Plan, Purpose, Standing
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import abnormal
+from supervisord_ng.model.instances import instance_of
 from supervisord_ng.model.spec import AutoShutdown, ChildSpec, Restart, Strategy, SupervisorSpec
 
 
@@ -71,7 +72,7 @@ def _start_child(turn: Turn, path: str, call: Call) -> None:
         _answer(turn, call, "already_present")
         return
     if simple:
-        spec = boot.instance_of(supervisor.spec.children[0], call.name, call.args)
+        spec = instance_of(supervisor.spec.children[0], call.name, call.args)
     else:
         spec = cast("ChildSpec", call.spec)
     refused = None if simple else bad_combination(supervisor.spec, spec)

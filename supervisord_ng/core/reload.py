@@ -40,6 +40,7 @@ from supervisord_ng.core.state import (
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import ExitReason
+from supervisord_ng.model.instances import instance_of
 from supervisord_ng.model.spec import (
     ChildSpec,
     Strategy,
@@ -145,7 +146,7 @@ def _new_instances(
     old, new = supervisor.spec.children[0], spec.children[0]
     return {
         name: _adopt_child(
-            turn, child, boot.instance_of(new, name, _arguments(old, child.spec)), dynamic=True
+            turn, child, instance_of(new, name, _arguments(old, child.spec)), dynamic=True
         )
         for name, child in supervisor.children.items()
     }

@@ -35,6 +35,7 @@ from supervisord_ng.core.state import (
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.limits import ADOPTION_GRACE_NS
 from supervisord_ng.model import names
+from supervisord_ng.model.instances import instance_of
 from supervisord_ng.model.spec import ChildSpec, RemoteSpec, Strategy, SupervisorSpec, WorkerSpec
 
 Children = dict[str, ChildState]
@@ -138,7 +139,7 @@ def _candidates(
     for name in was.children:
         known = memory.children[names.join(path, name)]
         if simple and known.dynamic:
-            yield replace(spec.children[0], name=name)
+            yield known.spec or instance_of(spec.children[0], name)
         elif known.dynamic and known.spec is not None and name not in named:
             yield known.spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -38,10 +39,11 @@ def run(options: argparse.Namespace) -> int:
 
     prepare_process()
     notifier = Notifier.from_environ(os.environ)
+    load = functools.partial(
+        config.load, runtime_dir=options.runtime_dir, state_dir=options.state_dir
+    )
     try:
-        loaded = config.load(
-            options.config, runtime_dir=options.runtime_dir, state_dir=options.state_dir
-        )
+        loaded = load(options.config)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     for problem in loaded.warnings:
         print(f"warning: {problem}", file=sys.stderr)
     try:
-        return asyncio.run(Daemon(tree, log, notifier, console).run())
+        return asyncio.run(Daemon(tree, log, load, notifier, console).run())
     except (SupervisordNGError, OSError) as error:
         print(f"supervisord-ng: {error}", file=sys.stderr)
         notifier.status(str(error))

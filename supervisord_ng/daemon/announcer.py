@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from supervisord_ng import limits
 from supervisord_ng.model.status import Row, State
+from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.systemd import Notifier
 
 # States that are worth a name, the worst first. Running, and ended as it should, go without saying.
@@ -49,6 +50,7 @@ class Announcer:
         self._rows = rows
         self._on_problem = on_problem
         self._phase = "starting"
+        self._reloads = 0
         self._said = ""
         self._later: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -69,6 +71,18 @@ class Announcer:
         self._phase = ""
         self._said = self._line()
         self._tell(self._notifier.ready(self._said))
+
+    def reloading(self) -> None:
+        """A reload begins; `reloaded` follows, whatever becomes of it. A tree on its way up stays so."""
+        self._reloads += 1
+        if not self._phase and self._reloads == 1:
+            self._tell(self._notifier.reloading(clock.monotonic_ns() // limits.US))
+
+    def reloaded(self) -> None:
+        """A reload is done, or was refused."""
+        self._reloads -= 1
+        if not self._phase and not self._reloads:
+            self.up()
 
     def stopping(self) -> None:
         """The orderly stop begins."""

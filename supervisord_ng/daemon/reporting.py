@@ -49,7 +49,7 @@ class Reporter:
     ) -> None:
         self._loop = loop
         self._node = node
-        self._log_lines = log_lines
+        self.log_lines = log_lines
         self._workers = workers
         self._lag_ns = lag_ns
         self._keep = keep
@@ -146,7 +146,7 @@ class Reporter:
 
     def _await_tail(self, pending: _Pending, path: str, spec: WorkerSpec) -> None:
         """Read the last lines when the writer of logs has come so far."""
-        lines, log = self._log_lines, spec.log
+        lines, log = self.log_lines, spec.log
         is_json = log.format == "json"
 
         def read(written: int) -> tuple[str, ...]:

@@ -20,19 +20,8 @@ from supervisord_ng import limits
 from supervisord_ng.control.server import ControlServer
 from supervisord_ng.core import view
 from supervisord_ng.core.effects import (
-    AskStop,
-    Dump,
-    Effect,
     Halt,
-    Kill,
-    Note,
-    OfLink,
-    Reply,
-    Report,
-    Spawn,
-    TreeUp,
 )
-from supervisord_ng.core.events import Event as CoreEvent
 from supervisord_ng.core.events import Kill as KillSupervisor
 from supervisord_ng.core.events import Stop
 from supervisord_ng.core.flight import Flight
@@ -41,11 +30,13 @@ from supervisord_ng.daemon.console import Console
 from supervisord_ng.daemon.feed import Feed
 from supervisord_ng.daemon.neighbours import Neighbours
 from supervisord_ng.daemon.operators import Operators
+from supervisord_ng.daemon.performing import Performer
+from supervisord_ng.daemon.reloads import Load, Reloads
 from supervisord_ng.daemon.reporting import Reporter
 from supervisord_ng.daemon.verbs import Verbs
-from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE, InternalError
+from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE, ControlError, InternalError
 from supervisord_ng.model import paths
-from supervisord_ng.model.reports import Context, CrashReport, Event, EventName
+from supervisord_ng.model.reports import CrashReport, Event, EventName
 from supervisord_ng.model.spec import TreeSpec, WorkerSpec
 from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe, explain
@@ -75,23 +66,23 @@ class Daemon:
     Args:
         tree: what to supervise.
         log: the daemon's own log.
+        load: reads a configuration as it read that of `tree`.
         notifier: towards the service manager.
         console: for ``sng run``, else None.
     """
 
     def __init__(
-        self, tree: TreeSpec, log: Any, notifier: Notifier, console: Console | None
+        self, tree: TreeSpec, log: Any, load: Load, notifier: Notifier, console: Console | None
     ) -> None:
         self.tree = tree
+        self._notifier = notifier
+        self.reloads = Reloads(self, load)
         self.pid = os.getpid()
         self.started_ns = clock.monotonic_ns()
         self._log = log
-        self._notifier = notifier
         self._console = console
-        self._stop_asked = False
-        self._crash_ids: dict[str, str] = {}  # the report about the end that is noted next
+        self.is_stopping = False
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._specs: dict[str, WorkerSpec] = {}
 
     async def run(self) -> int:
         """Run until the tree has ended; return the exit status.
@@ -137,15 +128,15 @@ class Daemon:
 
     def stop(self, who: str, *, now: bool = False, below: bool = False) -> None:
         """Begin the orderly end, `below` with the trees below; the second time, or `now`, kill what is left."""
-        if self._stop_asked or now:
-            self._stop_asked = True
+        if self.is_stopping or now:
+            self.is_stopping = True
             self.feed.publish(EventName.SHUTDOWN, None, None, detail=f"{who}; killing what is left")
             self.shell.feed(Stop(below=below))
             self.shell.feed(KillSupervisor(self.shell.state.root))
             return
-        self._stop_asked = True
+        self.is_stopping = True
         self.feed.publish(EventName.SHUTDOWN, None, None, detail=who)
-        self._announcer.stopping()
+        self.announcer.stopping()
         self.shell.feed(Stop(below=below))
 
     # --- begin and end ---------------------------------------------------------------------------
@@ -164,14 +155,14 @@ class Daemon:
         )
         self.reader = Reader(store_path)
         self.feed = Feed(node.name, self._published)
-        self._announcer = Announcer(
+        self.announcer = Announcer(
             loop,
             self._notifier,
             self.rows,
             lambda error: self._log.warning("cannot tell the service manager", error=str(error)),
         )
         self._recorder = recorder.Recorder(node.name)
-        self.shell = Shell(loop, self._perform, self._drain, self._failed, self._recorder)
+        self.shell = Shell(loop, Performer(self).perform, self._drain, self._failed, self._recorder)
         tap = None if self._console is None else self._console.output
         self._cgroups = self._find_cgroups()
         self.workers = Workers(
@@ -218,7 +209,7 @@ class Daemon:
         if not reaper.become_subreaper():
             self._log.warning("cannot become subreaper; orphans of workers may escape")
         self._log.info("starting", node=self.tree.node.name, tree=self.tree.source, pid=self.pid)
-        self._announcer.begin()
+        self.announcer.begin()
         self._end_leftovers()
         self.workers.captures.rescue(self.tree.root)
         incarnations = self.store.load_incarnations()
@@ -252,49 +243,18 @@ class Daemon:
         lost = await asyncio.to_thread(self.store.close, limits.STORE_CLOSE_TIMEOUT_S)
         if lost:
             self._log.error("reports were lost: the disk did not take them", reports=lost)
-        self._announcer.close()
+        self.announcer.close()
         self._notifier.close()
 
-    # --- effects ---------------------------------------------------------------------------------
-    def _perform(self, effect: Effect) -> CoreEvent | None:
-        if isinstance(effect, OfLink):
-            self.neighbours.carry(effect)
-            return None
-        match effect:
-            case Spawn():
-                self._specs[effect.path] = effect.spec
-                self.store.save_incarnations({effect.path: effect.incarnation})
-                return self.workers.spawn(effect)
-            case AskStop():
-                self.workers.ask_stop(effect)
-            case Kill():
-                self.workers.kill(effect)
-            case Dump():
-                return self.workers.dump(effect)
-            case Report():
-                about = effect.supervisor if effect.context is Context.SHUTDOWN else effect.path
-                spec = self._specs.get(effect.path)
-                self._crash_ids[about] = self.reporter.report(effect, spec)
-            case Note():
-                self.neighbours.noted(effect)
-                if effect.kind != "worker" and effect.event is EventName.STARTING:
-                    self.store.save_incarnations({effect.path: effect.incarnation})
-                self.feed.note(effect, report=self._crash_ids.pop(effect.path, None))
-            case Reply():
-                self.operators.reply(effect)
-            case TreeUp():
-                self._tree_up()
-            case Halt():
-                self._halt(effect)
-        return None
-
-    def _tree_up(self) -> None:
+    # --- the tree as a whole ---------------------------------------------------------------------
+    def tree_up(self) -> None:
+        """It has come up for the first time."""
         self._log.info("tree is up")
-        self._announcer.up()
+        self.announcer.up()
         if self._console is not None:
             self._console.say(f"the tree is up: {self.tree.source}")
 
-    def _halt(self, halt: Halt) -> None:
+    def halted(self, halt: Halt) -> None:
         """The root has ended: say why where it was not asked to, for people and for the service manager."""
         if halt.asked:
             self._end(EXIT_OK)
@@ -302,7 +262,7 @@ class Daemon:
         self._log.error("the tree has ended", reason=halt.reason.text, chain=list(halt.chain))
         for line in (*halt.chain, f"root ended: {halt.reason.text}"):
             os.write(2, f"supervisord-ng: {line}\n".encode())
-        self._announcer.gave_up(
+        self.announcer.gave_up(
             "; ".join((*halt.chain[-1:], f"root ended: {explain(halt.reason.text)}"))
         )
         self._end(EXIT_SOFTWARE)
@@ -360,7 +320,7 @@ class Daemon:
         )
 
     def _published(self, event: Event) -> None:
-        self._announcer.changed()
+        self.announcer.changed()
         if self._console is not None:
             self._console.event(event)
         else:
@@ -379,11 +339,21 @@ class Daemon:
             log_dropped_bytes=self.workers.dropped_bytes(row.path),
         )
 
+    def _reload_by_signal(self) -> None:
+        async def reload() -> None:
+            try:
+                await self.reloads.reload(None)
+            except ControlError as error:
+                for line in error.message.splitlines():
+                    self._log.error(line)
+
+        self.keep_task(self._loop.create_task(reload()))
+
     def _handle_signals(self) -> None:
         actions: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: lambda: self.stop("SIGTERM"),
             signal.SIGINT: lambda: self.stop("SIGINT"),
-            signal.SIGHUP: lambda: self._log.warning("cannot reload: not supported yet"),
+            signal.SIGHUP: self._reload_by_signal,
             signal.SIGUSR1: self.workers.reopen_logs,
             signal.SIGUSR2: lambda: self._log.warning("cannot upgrade: not supported yet"),
             signal.SIGQUIT: lambda: None,

@@ -233,6 +233,21 @@ class ReportsSpec(msgspec.Struct, frozen=True):
     log_lines: int = limits.REPORT_LOG_LINES_DEFAULT
 
 
+class Scalable(msgspec.Struct, frozen=True):
+    """A worker with `instances`, of which there may be more or less at run time.
+
+    `supervisor` is the path of its supervisor, whose children the file lists as `siblings`. `template` is the
+    worker without a number, `count` what the file says. `shares` names a key that says where its output
+    goes, if all instances would share that file.
+    """
+
+    supervisor: str
+    siblings: tuple[str, ...]
+    template: WorkerSpec
+    count: int
+    shares: str | None = None
+
+
 class TreeSpec(msgspec.Struct, frozen=True):
     """Everything that one configuration file says. `source` is its absolute path."""
 
@@ -241,3 +256,4 @@ class TreeSpec(msgspec.Struct, frozen=True):
     parent: ParentSpec | None = None
     reports: ReportsSpec = ReportsSpec()
     source: str = ""
+    scalable: dict[str, Scalable] = {}  # by name of the worker

@@ -122,6 +122,16 @@ class Watch:
         if self._liveness is not None:
             self._begin(self._while_alive(self._liveness))
 
+    def reconfigure(self, spec: WorkerSpec) -> None:
+        """Another liveness holds from now on, another readiness from the next start."""
+        before, self._liveness = self._liveness, spec.liveness
+        if before == spec.liveness or not self._is_ready or self._ended:
+            return
+        self._release()
+        self._remains.finding = None
+        if spec.liveness is not None:
+            self._begin(self._while_alive(spec.liveness))
+
     def end(self) -> None:
         """Its end has begun, or is wanted: look no more, and leave no look under way. May be called twice."""
         self._ended = True

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from supervisord_ng import limits
-from supervisord_ng.core.effects import AskStop, Dump, Kill, Spawn
+from supervisord_ng.core.effects import AskStop, Dump, Kill, Reconfigure, Spawn
 from supervisord_ng.core.events import (
     Beat,
     Beats,
@@ -135,6 +135,14 @@ class Workers:
             if record.token is not None and self.heartbeats.send_dump(record.token):
                 return None
         return Dumped(effect.path, effect.incarnation)
+
+    def reconfigure(self, effect: Reconfigure) -> None:
+        """A worker is specified otherwise, in keys that its process need not know."""
+        record = self._records.get(effect.path)
+        if record is not None:
+            record.spec = effect.spec
+            record.capture.configure(effect.spec.log)
+            record.watch.reconfigure(effect.spec)
 
     def signal(self, path: str, number: int, *, whole: bool) -> bool:
         """Send a signal to a worker's main process or to all of it; False when nothing is there."""

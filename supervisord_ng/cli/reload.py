@@ -1,0 +1,42 @@
+"""``sng reload``."""
+
+from __future__ import annotations
+
+import click
+
+from supervisord_ng.cli import comparison
+from supervisord_ng.cli.output import json_option, print_json, say
+from supervisord_ng.cli.results import no_wait_option
+from supervisord_ng.cli.session import Session
+from supervisord_ng.errors import EXIT_FAILED
+
+
+@click.command("reload")
+@click.argument("file", metavar="[FILE]", required=False)
+@no_wait_option
+@json_option
+@click.pass_obj
+@click.pass_context
+def verb(
+    ctx: click.Context, session: Session, file: str | None, *, no_wait: bool, as_json: bool
+) -> None:
+    """Change the running tree to what FILE says, and nothing else.
+
+    Without FILE the file that the daemon has read last is read again. What would change is what
+    diff says. What operators have stopped stays stopped, children added at run time stay. Returns
+    when what is new runs and what goes is gone.
+
+    Exit status: 0 done, 1 something could not be started, 4 it cannot be done while the daemon
+    runs, 78 the file is wrong; with 4 and 78 nothing has been touched.
+    """
+    args = {"file": comparison.absolute(file), "wait": not no_wait}
+    with session.client() as client:
+        done = client.request("reload", args, timeout_s=None)
+    if as_json:
+        print_json(done)
+    else:
+        comparison.show(done)
+        comparison.show_failures(done)
+        say(comparison.counted(done))
+    if done["failed"]:
+        ctx.exit(EXIT_FAILED)
