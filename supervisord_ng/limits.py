@@ -138,7 +138,12 @@ FLIGHT_FILES_MAX = 10  # kept in state_dir; the first failures tell as much as t
 FLIGHT_LINES_TURN = 500  # lines of a record written in one piece, so that a long one starves nobody
 
 # --- the worker protocol -----------------------------------------------------------------------------------
-HEARTBEAT_BATCH = 256  # messages drained in one turn of the loop
+HEARTBEAT_GATHER_FRACTION = 0.1  # of the shortest timeout: beats wait so long to be read together
+HEARTBEAT_GATHER_MAX_NS = (
+    100 * MS
+)  # ... and no longer; by then a wake-up costs little of what is read
+HEARTBEAT_GATHER_MIN = 8  # beats to be expected in that time; fewer are read as they come
+HEARTBEAT_BATCH = 64  # messages drained in one turn of the loop: two milliseconds or so
 HEARTBEAT_MESSAGE_MAX = (
     256 * KIB
 )  # one frame (ZMQ_MAXMSGSIZE); stacks of many threads are the largest

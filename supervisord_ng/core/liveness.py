@@ -18,14 +18,25 @@ from supervisord_ng.model.spec import Heartbeat, WorkerSpec
 
 def beat(turn: Turn, child: ChildState, progress: int | None) -> None:
     """A sign of life. A counter that stands still is none: the loop may be stuck while a thread beats."""
+    now = turn.now
     if progress is not None and progress == child.progress:
-        turn.put_child(replace(child, last_beat=turn.now))
+        turn.put_child(replace(child, last_beat=now))
         return
-    arrivals = _arrivals(child, turn.now)
-    child = replace(child, last_beat=turn.now, progress=progress, arrivals=arrivals, excused=0)
-    if child.phase is Phase.RUNNING:
-        child = replace(child, deadline=next_beat_by(child, turn.now))
-    turn.put_child(child)
+    arrivals = _arrivals(child, now) if _is_judged_by_phi(child) else None
+    if child.phase is not Phase.RUNNING:
+        turn.put_child(replace(child, last_beat=now, progress=progress, arrivals=arrivals))
+        return
+    patience = _patience_ns(child, arrivals)
+    turn.put_child(
+        replace(
+            child,
+            last_beat=now,
+            progress=progress,
+            arrivals=arrivals,
+            excused=0,
+            deadline=now + patience if patience else None,
+        )
+    )
 
 
 def lagged(turn: Turn, child: ChildState, lag_ns: int) -> None:
@@ -60,33 +71,44 @@ def first_beat_by(child: ChildState, now: int) -> int | None:
 
 def next_beat_by(child: ChildState, now: int) -> int | None:
     """Until when a child that gives a sign of life now has to give the next, None if it need not."""
-    timeout_ns = _timeout_ns(child)
-    if not timeout_ns:
-        return None
-    heartbeat = _heartbeat(child)
-    if heartbeat is None or child.arrivals is None:
-        return now + timeout_ns
-    return now + accrual.patience_ns(child.arrivals, heartbeat, timeout_ns)
+    patience = _patience_ns(child, child.arrivals)
+    return now + patience if patience else None
 
 
-def _arrivals(child: ChildState, now: int) -> Arrivals | None:
-    """What is known of its signs of life with the one that comes now; None for who is not judged by them."""
+def _patience_ns(child: ChildState, arrivals: Arrivals | None) -> int | None:
+    """How long it may be silent; 0 or None: for ever."""
+    if arrivals is None or not _is_judged_by_phi(child):
+        return _timeout_ns(child)
+    return accrual.patience_ns(arrivals, _heartbeat(child), _timeout_ns(child) or 0)
+
+
+def _arrivals(child: ChildState, now: int) -> Arrivals:
+    """What is known of its signs of life with the one that comes now."""
     heartbeat = _heartbeat(child)
-    timeout_ns = _timeout_ns(child)
-    if heartbeat is None or heartbeat.detector != "phi" or not timeout_ns:
-        return None
     if child.arrivals is None:
         return accrual.first(heartbeat, now)
-    return accrual.another(child.arrivals, heartbeat, timeout_ns, now)
+    return accrual.another(child.arrivals, heartbeat, _timeout_ns(child) or 0, now)
 
 
-def _heartbeat(child: ChildState) -> Heartbeat | None:
-    return child.spec.heartbeat if isinstance(child.spec, WorkerSpec) else None
+def _is_judged_by_phi(child: ChildState) -> bool:
+    """Whether it is judged, and by what it has shown."""
+    spec = child.spec
+    if not isinstance(spec, WorkerSpec) or spec.heartbeat is None:
+        return False
+    return spec.heartbeat.detector == "phi" and child.beat_timeout != 0
+
+
+def _heartbeat(child: ChildState) -> Heartbeat:
+    assert isinstance(child.spec, WorkerSpec)
+    assert child.spec.heartbeat is not None
+    return child.spec.heartbeat
 
 
 def _timeout_ns(child: ChildState) -> int | None:
     """The timeout in force: the worker's own, else as specified; 0 or None: it is not judged."""
     if child.beat_timeout is not None:
         return child.beat_timeout
-    heartbeat = _heartbeat(child)
-    return None if heartbeat is None else heartbeat.timeout_ns
+    spec = child.spec
+    if not isinstance(spec, WorkerSpec) or spec.heartbeat is None:
+        return None
+    return spec.heartbeat.timeout_ns

@@ -251,9 +251,13 @@ class Workers:
     def _environment(self, record: Record) -> dict[str, str]:
         """What a worker is told about itself; from now on it may speak."""
         heartbeat = record.spec.heartbeat
-        interval_ms = 0 if heartbeat is None else heartbeat.interval_ns // limits.MS
         record.token = self.heartbeats.register(
-            record.path, record.incarnation, record.spec.launch.user, interval_ms
+            record.path,
+            record.incarnation,
+            record.spec.launch.user,
+            0 if heartbeat is None else heartbeat.interval_ns // limits.MS,
+            0 if heartbeat is None else heartbeat.timeout_ns // limits.MS,
+            awaited=record.spec.ready.kind == "heartbeat",
         )
         return self._identity(record) | record.credentials(self._notify_path)
 

@@ -355,7 +355,7 @@ LIVES = {
         first="model",
     ),
     "a hang is not noticed": _one(
-        "liveness", "return now + timeout_ns\n", "return None\n", first="model"
+        "liveness", "return spec.heartbeat.timeout_ns\n", "return None\n", first="model"
     ),
     "a hang is a crash like any other": _one(
         "child", "cause=HEARTBEAT_TIMEOUT, beat_age", "beat_age", first="model"
