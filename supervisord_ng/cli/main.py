@@ -36,6 +36,8 @@ VERBS = {
     "restart": "restart",
     "signal": "signal",
     "scale": "scale",
+    "start-child": "start_child",
+    "delete": "delete",
     "diff": "diff",
     "reload": "reload",
     "logs": "logs",

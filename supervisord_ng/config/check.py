@@ -24,6 +24,7 @@ from supervisord_ng.config.rules import (
     check_significant,
     check_significant_below,
     check_supervisor,
+    check_template,
     check_worker,
 )
 from supervisord_ng.config.tables import Section, Table, fill, merge, missing, read_table
@@ -143,6 +144,7 @@ def _apply_rules(sections: Sections, children: Children, notes: Notes) -> None:
         check_supervisor(supervisor, notes)
         for child in children.get(name, ()):
             check_significant_below(everyone[child], supervisor, notes)
+            check_template(everyone[child], supervisor, notes)
 
 
 def _build_workers(

@@ -23,7 +23,7 @@ from supervisord_ng.config.lines import locate
 from supervisord_ng.config.places import Notes, Place, Source
 from supervisord_ng.errors import ConfigError, Problem
 from supervisord_ng.limits import INCLUDE_FILES_MAX
-from supervisord_ng.model.spec import TreeSpec
+from supervisord_ng.model.spec import TreeSpec, WorkerSpec
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -69,6 +69,44 @@ def load_on(
     if tree is None:
         raise ConfigError(notes.problems)
     return Loaded(tree, notes.warnings)
+
+
+def load_worker(
+    tree: TreeSpec, name: str, text: str, *, environ: Mapping[str, str] | None = None
+) -> WorkerSpec:
+    """Build a worker from the keys of one table, as if it stood in the file of a tree.
+
+    Args:
+        tree: whose node it will run on; relative paths are relative to its file.
+        name: of the worker.
+        text: TOML, what would stand below [worker.NAME].
+        environ: as of `load`.
+
+    Raises:
+        ConfigError: with every problem of it.
+    """
+    notes = Notes()
+    try:
+        keys = tomli.loads(text)
+        lines = {("worker", name, *path): line for path, line in locate(text).items()}
+    except tomli.TOMLDecodeError as error:
+        problem = f"cannot be read as TOML: {_decoded(error)}"
+        notes.problem_at(Source(_TEXT, tree.source, 0), error.lineno, problem)
+        raise ConfigError(notes.problems) from error
+    source = Source(_TEXT, tree.source, 0, lines)
+    node = {"name": tree.node.name, "log_dir": tree.node.log_dir}
+    document = Document([source])
+    add_file(document, source, {"node": node, "worker": {name: keys}}, notes)
+    host = this_host(environ)
+    made = check(document, host, notes, tree.node.runtime_dir, tree.node.state_dir)
+    if made is None:
+        raise ConfigError(notes.problems)
+    (worker,) = made.root.children
+    assert isinstance(worker, WorkerSpec), "an implicit root has workers only"
+    return worker
+
+
+_TEXT = "the worker's table"  # in place of the name of a file
 
 
 def _read_all(shown: str, notes: Notes) -> Document | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from supervisord_ng.config import raw
 from supervisord_ng.config.explain import any_of, quoted, show
 from supervisord_ng.config.places import Notes
+from supervisord_ng.config.special import STREAMS
 from supervisord_ng.config.tables import Section
 from supervisord_ng.config.units import format_duration
 from supervisord_ng.model.names import ROOT
@@ -35,6 +36,31 @@ def check_supervisor(supervisor: Section[raw.Supervisor], notes: Notes) -> None:
         text = f'must be exactly one, the template, with strategy "{said.strategy}"'
         children = show(list(said.children))
         supervisor.problem(notes, f"cannot be {children}: {text}", "children")
+
+
+def check_template(
+    child: Section[Child], supervisor: Section[raw.Supervisor], notes: Notes
+) -> None:
+    """Find what the template of a simple_one_for_one supervisor cannot be: one child, or one file, for all."""
+    if supervisor.said.strategy is not Strategy.SIMPLE_ONE_FOR_ONE:
+        return
+    said = child.said
+    if not isinstance(said, raw.Worker):
+        text = f'cannot be the template of a "{Strategy.SIMPLE_ONE_FOR_ONE}" supervisor'
+        child.problem(notes, f"{text}: its instances are workers")
+        return
+    only = f"of {quoted(supervisor.name)} each instance is started at run time"
+    if said.instances is not None:
+        child.problem(notes, f"cannot be set: {only} (sng start-child)", "instances")
+    if not said.autostart:
+        child.problem(notes, f"cannot be false: {only}, and not by itself", "autostart")
+    own = "each instance has a file of its own (leave it out)"
+    if said.log.file is not None:
+        child.problem(notes, f"cannot be set: {own}", "log", "file")
+    for key in ("stdout", "stderr"):
+        value = getattr(said, key)
+        if value not in STREAMS and not value.startswith("/dev/"):
+            child.problem(notes, f"cannot be {show(value)}: {own}", key)
 
 
 def check_significant(child: Section[Child], notes: Notes) -> None:

@@ -12,7 +12,6 @@ EVERY: Final = object()  # whatever the value
 NOT_YET: tuple[tuple[str, object], ...] = (
     # table or key, the value
     ("node.on_daemon_crash", EVERY),
-    ("supervisor.strategy", "simple_one_for_one"),
 )
 
 

@@ -17,12 +17,17 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import explain
 
 Verb = Literal["start", "stop", "restart"]
+Operation = Literal["start_child", "restart_child", "terminate_child", "delete_child"]
 
 _REFUSALS = {
     "not_found": "no such child",
     "noproc": "its supervisor is not running",
     "shutdown": "its supervisor is stopping",
-    "simple_one_for_one": "its supervisor has instances only",
+    "simple_one_for_one": "an instance of a template is removed by its stop",
+    "running": "it runs (stop it first)",
+    "restarting": "it is being restarted (stop it first)",
+    "already_present": "a child of this name is there, stopped (start or delete it)",
+    "already_started": "a child of this name runs",
 }
 
 
@@ -57,11 +62,15 @@ class Operators:
         self._remains = remains
         self._next = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._why: dict[int, str | None] = {}  # of failed starts, until they are told
 
     def reply(self, reply: Reply) -> None:
         """The core has answered a call."""
         waiting = self._waiting.pop(reply.request, None)
         if waiting is not None and not waiting.done():
+            if reply.code == "start_failed":  # a child that was added is forgotten with its words
+                remains = self._remains(reply.path)
+                self._why[reply.request] = None if remains is None else remains.message
             waiting.set_result(reply)
 
     async def order(self, verb: Verb, rows: list[Row]) -> list[Outcome]:
@@ -114,9 +123,27 @@ class Operators:
             return started
         return msgspec.structs.replace(started, message="restarted")
 
-    async def _call(
-        self, op: Literal["restart_child", "terminate_child"], path: str, **more: Any
-    ) -> Reply:
+    async def start_child(self, path: str, **more: Any) -> Outcome:
+        """Add a child at run time: an instance of its supervisor's template, or by a `spec`."""
+        reply = await self._call("start_child", path, **more)
+        if reply.code == "ok" and reply.incarnation is None:
+            return Outcome(path, ok=True, code="ok", message="nothing to start")
+        if reply.code == "ok":
+            return self._done(path, "started", reply)
+        return self._failed(path, "start", reply)
+
+    async def delete(self, rows: list[Row]) -> list[Outcome]:
+        """Forget children that are stopped, the last first."""
+        outcomes = []
+        for row in reversed(rows):
+            reply = await self._call("delete_child", row.path)
+            if reply.code == "ok":
+                outcomes.append(Outcome(row.path, ok=True, code="ok", message="deleted"))
+            else:
+                outcomes.append(self._failed(row.path, "delete", reply))
+        return outcomes
+
+    async def _call(self, op: Operation, path: str, **more: Any) -> Reply:
         self._next += 1
         request = self._next
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -138,11 +165,13 @@ class Operators:
 
     def _failed(self, path: str, verb: str, reply: Reply) -> Outcome:
         """Say why not, with what the operating system said where it did."""
-        remains = self._remains(path)
         if reply.code == "start_failed" and reply.reason is not None:
             why = explain(reply.reason.text)
-            if remains is not None and remains.message is not None:
-                why = f"{why}: {remains.message}"
+            message = self._why.pop(reply.request, None)
+            if message is not None:
+                why = f"{why}: {message}"
+        elif reply.code == "invalid" and reply.reason is not None:
+            why = reply.reason.text
         else:
             why = _REFUSALS.get(reply.code, reply.code)
         return Outcome(path, ok=False, code=reply.code, message=f"cannot {verb} {path}: {why}")

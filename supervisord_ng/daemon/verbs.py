@@ -16,9 +16,9 @@ from supervisord_ng import limits
 from supervisord_ng.control.access import Caller
 from supervisord_ng.core import flight
 from supervisord_ng.daemon import logstream
+from supervisord_ng.daemon.changes import Changes
 from supervisord_ng.daemon.fleet import Nodes
 from supervisord_ng.daemon.operators import Outcome, Verb
-from supervisord_ng.daemon.reloads import Comparison
 from supervisord_ng.errors import ControlError
 from supervisord_ng.model import targets
 from supervisord_ng.model.messages import Request
@@ -97,20 +97,6 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     follow: bool = False
 
 
-class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of diff and reload."""
-
-    file: str | None = None
-    wait: bool = True
-
-
-class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of scale."""
-
-    counts: dict[str, int]
-    wait: bool = True
-
-
 class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of shutdown."""
 
@@ -141,11 +127,9 @@ class Verbs:
             "crashes.stats": (Nothing, self._crashes_stats),
             "logs": (Reading, self._logs),
             "logs.files": (Paths, self._logs_files),
-            "diff": (Files, lambda _, args: daemon.reloads.diff(args.file)),
-            "reload": (Files, self._reload),
-            "scale": (Counts, self._scale),
             "shutdown": (Ending, self._shutdown),
             "version": (Nothing, self._version),
+            **Changes(daemon).table(),
         }
 
     def handle(self, caller: Caller, request: Request) -> Awaitable[Any] | AsyncIterator[Any]:
@@ -312,27 +296,6 @@ class Verbs:
                 for row in rows
             ]
         }
-
-    async def _reload(self, caller: Caller, args: Files) -> Comparison:
-        self._command(caller, "reload", args.file)
-        return await self._daemon.reloads.reload(args.file, wait=args.wait)
-
-    async def _scale(self, caller: Caller, args: Counts) -> Comparison:
-        self._command(caller, "scale", " ".join(f"{n}={c}" for n, c in args.counts.items()))
-        return await self._daemon.reloads.scale(args.counts, wait=args.wait)
-
-    def _command(self, caller: Caller, verb: str, detail: str | None) -> None:
-        """Publish what an operator has said about the tree as a whole."""
-        root = self._daemon.shell.state.root
-        self._daemon.feed.publish(
-            EventName.COMMAND,
-            root,
-            None,
-            verb=verb,
-            uid=caller.uid,
-            pid=caller.pid,
-            detail=detail,
-        )
 
     async def _shutdown(self, caller: Caller, args: Ending) -> dict[str, Any]:
         where = "" if caller.node is None else f" on node {caller.node}"
