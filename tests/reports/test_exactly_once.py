@@ -176,7 +176,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When nothing goes wrong any more, everything arrives."""
-        for _ in range(10):
+        for _ in range(40):
             self.time_passes(1)
             self.all_is_well_for_a_moment()
         there = ids_in(self.top.path)
