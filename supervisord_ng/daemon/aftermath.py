@@ -34,20 +34,21 @@ def after_stop(unit: str, runtime_dir: str) -> int:
 
 
 def _is_being_stopped(unit: str) -> bool:
-    """Whether systemd has an order for the unit: a stop, or a restart that began with one.
+    """Whether systemd is about to stop the unit, or to restart it, which begins with a stop.
 
-    A restart after a crash is no order yet at this time.
+    A start, the first one or one after a crash, is about to be tried again.
     """
     # Set for what a user's own systemd starts, systemd.exec(5).
     systemctl = ["systemctl", *(["--user"] if "MANAGERPID" in os.environ else [])]
     answer = subprocess.run(
-        [*systemctl, "show", "--property=Job", "--value", unit],
+        [*systemctl, "list-jobs", "--plain", "--no-legend", unit],
         check=True,
         capture_output=True,
         text=True,
         timeout=limits.SYSTEMCTL_TIMEOUT_S,
     )
-    return answer.stdout.strip() not in ("", "0")
+    jobs = [line.split() for line in answer.stdout.splitlines()]  # number, unit, type, state
+    return any(job[1:2] == [unit] and job[2] in ("stop", "restart") for job in jobs)
 
 
 def _clean(runtime_dir: str, *, stopping: bool) -> int:

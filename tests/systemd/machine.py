@@ -7,6 +7,7 @@ below the cgroup of the tests.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -81,6 +82,7 @@ class Machine:
             require_program(program)
         systemd = next(path for path in SYSTEMD if os.path.exists(path))
         self._cgroup = _new_cgroup()
+        self._enabled = _hand_on(self._cgroup.parent)
         self.shared = Path(tempfile.mkdtemp(prefix="sng-", dir="/tmp"))
         self.shared.chmod(0o755)
         self._console = self.shared / "console"
@@ -179,6 +181,14 @@ class Machine:
         """What a unit has said."""
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
+    def hand_on_controllers(self, cgroup: Path) -> list[str]:
+        """Have every controller in this cgroup, and handed on by it to those below; return which these are."""
+        top = self.path("/sys/fs/cgroup")
+        for path in reversed([cgroup, *cgroup.parents]):
+            if path.is_relative_to(top):
+                _hand_on(path)
+        return (cgroup / "cgroup.subtree_control").read_text().split()
+
     # --- its life --------------------------------------------------------------------------------
     def close(self) -> None:
         """Kill PID 1, and with it everybody; remove what was made for it."""
@@ -186,6 +196,8 @@ class Machine:
             process.kill()
         self._holder.wait(DONE_TIMEOUT_S)
         eventually(lambda: not _remove_cgroups(self._cgroup), "its cgroups are empty")
+        for controller in self._enabled:
+            (self._cgroup.parent / "cgroup.subtree_control").write_text(f"-{controller}")
         shutil.rmtree(self.shared)
 
     def _is_up(self) -> bool:
@@ -215,6 +227,16 @@ def _new_cgroup() -> Path:
     except OSError as error:
         pytest.skip(f"this host cannot boot a systemd: no cgroup can be made: {error}")
     return made
+
+
+def _hand_on(cgroup: Path) -> list[str]:
+    """Hand all controllers on to the groups below, as far as the kernel does it; return the new ones."""
+    control = cgroup / "cgroup.subtree_control"
+    before = control.read_text().split()
+    for controller in (cgroup / "cgroup.controllers").read_text().split():
+        with contextlib.suppress(OSError):
+            control.write_text(f"+{controller}")
+    return [controller for controller in control.read_text().split() if controller not in before]
 
 
 def _remove_cgroups(top: Path) -> bool:

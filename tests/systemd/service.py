@@ -28,9 +28,9 @@ class Service:
         self.unit = f"supervisord-ng@{name}.service"
         self.runtime_dir = f"/run/supervisord-ng-{name}"
         self._installation = installation
-        file = machine.path(f"/etc/supervisord-ng/{name}.toml")
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(tree)
+        self.tree = machine.path(f"/etc/supervisord-ng/{name}.toml")
+        self.tree.parent.mkdir(exist_ok=True)
+        self.tree.write_text(tree)
         machine.run(str(installation.sng), "service", "install", "--template")
         machine.unit(f"{self.unit}.d/test.conf", settings)
 

@@ -82,6 +82,28 @@ def test_a_wrong_file_fails_at_once(machine: Machine, installation: Installation
         assert "comand" in status
 
 
+def test_reload_changes_what_has_changed(machine: Machine, installation: Installation) -> None:
+    """`systemctl reload` returns when it is done; a wrong file is refused, and nothing changes."""
+    third = '[worker.third]\ncommand = ["sleep", "86404"]\n'
+    more = TWO.replace('"second"]', '"second", "third"]') + third
+    with Service(machine, installation, "reload", TWO) as service:
+        service.start()
+        before = service.pids()
+
+        service.tree.write_text(more)
+        machine.systemctl("reload", service.unit)
+        after = service.pids()
+        assert (before, True) == ({name: after[name] for name in before}, "third" in after)
+        assert "3 of 3 workers running" == service.show("StatusText")
+
+        service.tree.write_text(more.replace("command", "comand"))
+        refused = machine.run("systemctl", "reload", service.unit, check=False)
+        assert 0 != refused.returncode
+        machine.wait(service.unit, "active", "running")
+        assert after == service.pids()
+        assert "comand" in machine.journal(service.unit)
+
+
 def test_stop_leaves_nothing(machine: Machine, installation: Installation) -> None:
     """No process, whatever it forked; no cgroup, no socket. What is to be kept is kept."""
     with Service(machine, installation, "stop", TWO) as service:
@@ -147,6 +169,29 @@ def test_a_killed_daemon_is_started_again(machine: Machine, installation: Instal
         eventually(lambda: service.show("NRestarts") == "1", "restarted", DONE_TIMEOUT_S)
         machine.wait(service.unit, "active", "running")
 
+        assert {"first", "second"} == service.pids().keys()
+
+
+def test_a_killed_daemon_that_had_limited_workers_is_started_again(
+    machine: Machine, installation: Installation
+) -> None:
+    """A cgroup that hands controllers on takes no process, so they are taken back before the next start."""
+    with Service(machine, installation, "limited", TWO) as service:
+        service.start()
+        (cgroup,) = machine.cgroups(service.unit)
+        (own,) = cgroup.glob("supervisord-ng-*")
+        (own / "daemon").mkdir()
+        # As the daemon does where a worker has `resources`, for whatever controller this host has to offer.
+        for pid in (cgroup / "cgroup.procs").read_text().split():
+            (own / "daemon" / "cgroup.procs").write_text(pid)
+        if not machine.hand_on_controllers(cgroup):
+            pytest.skip("this host cannot: no controller of version 2")
+
+        machine.kill_main(service.unit, signal.SIGKILL)
+
+        eventually(lambda: service.show("NRestarts") == "1", "restarted", DONE_TIMEOUT_S)
+        machine.wait(service.unit, "active", "running")
+        assert "1" == service.show("NRestarts"), machine.systemctl("status", service.unit)
         assert {"first", "second"} == service.pids().keys()
 
 
