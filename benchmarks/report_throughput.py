@@ -9,12 +9,14 @@ Run: python -m benchmarks.report_throughput [REPORTS]
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from supervisord_ng import limits
+from supervisord_ng.control.client import Client
 from supervisord_ng.model.paths import STORE
 from supervisord_ng.model.reports import CrashReport
 from supervisord_ng.reports.build import IdSource
@@ -61,6 +63,22 @@ def fill(path: Path, made: list[CrashReport]) -> float:
     return spent
 
 
+def waiting(leaf: Node) -> int:
+    """How many reports the node above has not acknowledged."""
+    return int(leaf.status()["reports"]["waiting"])
+
+
+def ask_until_done(top: Node, leaf: Node) -> list[float]:
+    """Ask the leaf over the link again and again until the last report is up; the seconds of each answer."""
+    asked = []
+    with Client(str(top.runtime_dir), node="leaf") as client:
+        while waiting(leaf):
+            begin = time.perf_counter()
+            client.request("version", {})
+            asked.append(time.perf_counter() - begin)
+    return asked
+
+
 def main() -> None:
     """Print both rates and their ratio."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
@@ -92,15 +110,19 @@ children = []
             leaf.wait_up(60)
             with Node(directory / "top", top_tree) as top:
                 top.wait_answering()
-                waiting = lambda: leaf.status()["reports"]["waiting"]  # noqa: E731
-                eventually(lambda: waiting() < count, "the first have arrived", WAIT_S)
-                start, before = time.perf_counter(), waiting()
-                eventually(lambda: waiting() == 0, "all have arrived", WAIT_S)
+                eventually(lambda: waiting(leaf) < count, "the first have arrived", WAIT_S)
+                start, before = time.perf_counter(), waiting(leaf)
+                asked = ask_until_done(top, leaf)
                 spent_s = time.perf_counter() - start
                 assert count == top.status()["reports"]["stored"]
+                lost = sum(event["event"] == "link_down" for event in top.events())
     rate, floor = before / spent_s, count / floor_s
     print(f"{count} reports with log and traceback:")
     print(f"store alone {floor:.0f}/s   over the link, durable on both sides {rate:.0f}/s")
+    print(
+        f"a command over the same link meanwhile: median {statistics.median(asked) * 1000:.1f} ms,"
+    )
+    print(f"at most {max(asked) * 1000:.0f} ms of {len(asked)}; the link was lost {lost} times")
     print(f"ratio {rate / floor:.2f}   at least 10000/s: {'yes' if rate >= 10_000 else 'NO'}")
 
 

@@ -50,7 +50,7 @@ READING_VERBS = frozenset(
 )
 """Verbs that change nothing: to do one twice does no harm, so the answers are not remembered."""
 
-STREAMING_VERBS = frozenset({"events", "events.record"})
+STREAMING_VERBS = frozenset({"events", "events.record", "logs"})
 """Verbs that are answered by a stream of items."""
 
 

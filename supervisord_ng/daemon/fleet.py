@@ -182,8 +182,8 @@ class Fleet:
         return [node for branch in found for node in branch]
 
     async def _nodes_at(self, name: str, within_s: float) -> list[Below]:
-        since = self._since(self._state().downlinks[name].path)
-        if self._state().downlinks[name].peer is None:
+        since = self._since_of(name)
+        if self._dark(name) == "down":
             return [Below((name,), "down", since)]
         try:
             told = _NODES.decode(await self._ask(name, "nodes", within_s))
@@ -217,7 +217,7 @@ class Fleet:
         status["parent_node"] = self._state().name
         status["link"] = {
             "state": state,
-            "since": self._since(self._state().downlinks[name].path),
+            "since": self._since_of(name),
             "rtt_ms": rtt_ms,
             "reports_waiting": waiting,
         }
@@ -225,7 +225,12 @@ class Fleet:
 
     def _dark(self, name: str) -> str:
         """What is to be said of the link to a child that has not answered."""
-        return "down" if self._state().downlinks[name].peer is None else "silent"
+        link = self._state().downlinks.get(name)  # a reload may have taken it away
+        return "down" if link is None or link.peer is None else "silent"
+
+    def _since_of(self, name: str) -> float | None:
+        link = self._state().downlinks.get(name)
+        return None if link is None else self._since(link.path)
 
     async def _ask(self, name: str, verb: str, within_s: float, **args: Any) -> msgspec.Raw:
         """Ask a child something on our own behalf.

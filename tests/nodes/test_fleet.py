@@ -85,6 +85,7 @@ def a_node_is_read_and_ordered(nodes: Three) -> None:
     seen = [event["seq"] for event in nodes.leaf.events()]
     lines = sng(nodes.root, "--node", "leaf", "events", "--json").stdout.splitlines()
     assert seen == [json.loads(line)["seq"] for line in lines]
+    assert "hello from the leaf\n" == sng(nodes.root, "--node", "leaf", "logs", "l").stdout
     unknown = sng(nodes.root, "--node", "leaf", "status", "nobody")
     assert 4 == unknown.exit_code
     assert "no such worker or supervisor: nobody" in unknown.stderr
