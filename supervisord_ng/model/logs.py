@@ -59,15 +59,23 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines, without their newlines, that `data` completes."""
-        lines = (self._pending + data).split(b"\n")
-        self._pending = lines.pop()
-        if any(len(line) > limits.LOG_LINE_MAX for line in lines):
-            lines = [piece for line in lines for piece in _pieces(line)]
+        block = self.feed_whole(data)
+        return block[:-1].split(b"\n") if block else []
+
+    def feed_whole(self, data: bytes) -> bytes:
+        """Return the same in one piece, each line with its newline."""
+        cut = data.rfind(b"\n") + 1
+        if cut == 0:
+            whole, self._pending = b"", self._pending + data
+        else:
+            whole, self._pending = self._pending + data[:cut], data[cut:]
+            if _has_long_line(whole):
+                lines = whole[:-1].split(b"\n")
+                whole = _joined([piece for line in lines for piece in _pieces(line)])
         if len(self._pending) > limits.LOG_LINE_MAX:
-            *full, rest = _pieces(self._pending)
-            lines += full
-            self._pending = rest
-        return lines
+            *full, self._pending = _pieces(self._pending)
+            whole += _joined(full)
+        return whole
 
     def flush(self) -> list[bytes]:
         """Return the unfinished line, if there is one, because nothing will finish it."""
@@ -77,6 +85,21 @@ class LineSplitter:
     def discard(self) -> None:
         """Forget the unfinished line."""
         self._pending = b""
+
+
+def _has_long_line(block: bytes) -> bool:
+    """Say whether a line of a block of whole lines is too long, without a look at each of them."""
+    at = 0
+    while len(block) - at > limits.LOG_LINE_MAX + 1:
+        end = block.rfind(b"\n", at, at + limits.LOG_LINE_MAX + 1)
+        if end < 0:
+            return True
+        at = end + 1
+    return False
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    return b"\n".join(lines) + b"\n"
 
 
 def _pieces(line: bytes) -> list[bytes]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from supervisord_ng import limits
+from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.logfile import LogFile
 from supervisord_ng.runtime.logwriter import LogWriter
 from supervisord_ng.runtime.outlets import Outlet
@@ -44,6 +45,7 @@ class Intake:
         self._loop = loop
         self._sources: dict[int, Source] = {}  # by descriptor
         self._waiting: deque[Source] = deque()  # for room in the writer's queue
+        self._gathering: list[Source] = []
         loop.add_reader(self.epoll.fileno(), self._ready)
 
     def open(self, outlet: Outlet, log: LogFile, sink: Sink) -> Source:
@@ -56,6 +58,12 @@ class Intake:
         del self._sources[source.outlet.fd]
         if source in self._waiting:
             self._waiting.remove(source)
+
+    def gather(self, source: Source, delay_ns: int) -> None:
+        """Let it go on in a moment, so that small writes become one block."""
+        if not self._gathering:
+            self._loop.call_later(delay_ns / limits.SECOND, self._gathered)
+        self._gathering.append(source)
 
     def await_room(self, source: Source) -> None:
         """Let it go on when the writer has less to do."""
@@ -78,7 +86,12 @@ class Intake:
         for fd, _ in self.epoll.poll(0, limits.LOG_READY_MAX):
             source = self._sources.get(fd)
             if source is not None:
-                source.pump()
+                source.readable()
+
+    def _gathered(self) -> None:
+        gathering, self._gathering = self._gathering, []
+        for source in gathering:
+            source.gathered()
 
     def _stalled(self) -> None:
         self._waiting.clear()
@@ -104,6 +117,9 @@ class Source:
         self._taken = 0  # bytes taken out of it, ever
         self._shown = 0  # bytes shown, ever
         self._marks: deque[tuple[int, Callable[[], None]]] = deque()  # with the place they stand at
+        self._written_ns = 0  # when a block was written last
+        self._is_gathering = False
+        self._is_closed = False
         intake.epoll.register(outlet.fd, _EVENTS)
 
     def mark(self, reached: Callable[[], None]) -> None:
@@ -113,6 +129,18 @@ class Source:
             reached()
         else:
             self._marks.append((self._taken + waiting, reached))
+            if self._is_gathering:
+                self.gathered()
+
+    def readable(self) -> None:
+        """There is something in the FIFO."""
+        self._pump_or_gather()
+
+    def gathered(self) -> None:
+        """Small writes had time to become one block."""
+        if self._is_gathering and not self._is_closed:
+            self._is_gathering = False
+            self.pump()
 
     def pump(self) -> None:
         """Give the next block to the writer, if the one before is written."""
@@ -165,8 +193,22 @@ class Source:
             self._spill(block)
             waiting -= len(block)
         self._reach_marks(all_of_them=True)
+        self._is_closed = True
         self._intake.epoll.unregister(self.outlet.fd)
         self._intake.forget(self)
+
+    def _pump_or_gather(self) -> None:
+        """A block costs the same whether it has one byte or LOG_READ_BYTES: see that there are few small ones.
+
+        The first after a pause goes at once, and whatever somebody waits for, or a worker might.
+        """
+        left_ns = self._written_ns + limits.LOG_GATHER_NS - clock.monotonic_ns()
+        enough = min(limits.LOG_READ_BYTES, self.outlet.capacity // 4)
+        if left_ns <= 0 or self._marks or not 0 < self.outlet.waiting() < enough:
+            self.pump()
+        else:
+            self._is_gathering = True
+            self._intake.gather(self, left_ns)
 
     def _next_size(self) -> int:
         """How much to look at: not beyond the next mark."""
@@ -216,6 +258,7 @@ class Source:
         if self._held:
             self._take(self._held)
             self._held = 0
-            self.pump()
+            self._written_ns = clock.monotonic_ns()
+            self._pump_or_gather()
         elif self.lost and self._queued == 0:
             self._give(b"")  # let the log tell of it

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from supervisord_ng.model.logs import JsonLine, LineSplitter
+from supervisord_ng import limits
+from supervisord_ng.model.logs import LineSplitter
 from supervisord_ng.model.spec import LogSpec
 from supervisord_ng.runtime import clock
 
@@ -45,11 +46,19 @@ class Timed:
 
     def feed(self, block: bytes) -> bytes:
         """The lines that are whole."""
-        return _timed(self._splitter.feed(block))
+        return self._timed(self._splitter.feed_whole(block))
 
     def flush(self) -> bytes:
         """The line that has no end."""
-        return _timed(self._splitter.flush())
+        return self._timed(_ended(self._splitter.flush()))
+
+    def _timed(self, lines: bytes) -> bytes:
+        if not lines:
+            return b""
+        now = clock.wall_s()
+        begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        prefix = f"{begin}.{int(now % 1 * 1000):03}Z ".encode()
+        return prefix + lines[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
 
 
 class Json:
@@ -62,21 +71,29 @@ class Json:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._splitter = LineSplitter()
-        self._encoder = msgspec.json.Encoder()
+        self._encode = msgspec.json.Encoder().encode
 
     def feed(self, block: bytes) -> bytes:
         """The lines that are whole."""
-        return self._encode(self._splitter.feed(block))
+        # Thousands of small objects at a time stay in the processor's cache, tens of thousands do not.
+        size, feed = limits.LOG_FORMAT_BYTES, self._splitter.feed_whole
+        pieces = (block[at : at + size] for at in range(0, len(block), size))
+        return b"".join([self._encoded(feed(piece)) for piece in pieces])
 
     def flush(self) -> bytes:
         """The line that has no end."""
-        return self._encode(self._splitter.flush())
+        return self._encoded(_ended(self._splitter.flush()))
 
-    def _encode(self, lines: list[bytes]) -> bytes:
-        now, stream = clock.wall_s(), self._stream
-        return self._encoder.encode_lines(
-            [JsonLine(now, stream, line.decode("utf-8", "replace")) for line in lines]
-        )
+    def _encoded(self, lines: bytes) -> bytes:
+        if not lines:
+            return b""
+        prefix = b'{"time":%r,"stream":"%s","line":' % (clock.wall_s(), self._stream.encode())
+        texts = lines[:-1].decode("utf-8", "replace").split("\n")
+        return prefix + (b"}\n" + prefix).join(map(self._encode, texts)) + b"}\n"
+
+
+def _ended(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
 
 
 def log_format(spec: LogSpec, stream: str) -> LogFormat:
@@ -84,12 +101,3 @@ def log_format(spec: LogSpec, stream: str) -> LogFormat:
     if spec.format == "json":
         return Json(stream)
     return Timed() if spec.timestamps else Raw()
-
-
-def _timed(lines: list[bytes]) -> bytes:
-    if not lines:
-        return b""
-    now = clock.wall_s()
-    begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-    prefix = f"{begin}.{int(now % 1 * 1000):03}Z ".encode()
-    return prefix + (b"\n" + prefix).join(lines) + b"\n"
