@@ -91,10 +91,10 @@ class Announcer:
         self._tick()  # the time for the stop runs from now on
         self._say_status()
 
-    def gave_up(self, why: str) -> None:
-        """The tree has ended by itself; nothing is said after this."""
+    def ended(self, how: str) -> None:
+        """The tree has ended; nothing is said after this."""
         self.close()
-        self._tell(self._notifier.status(why))
+        self._tell(self._notifier.status(how))
 
     def close(self) -> None:
         """Say nothing more."""

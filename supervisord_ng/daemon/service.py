@@ -257,12 +257,13 @@ class Daemon:
     def halted(self, halt: Halt) -> None:
         """The root has ended: say why where it was not asked to, for people and for the service manager."""
         if halt.asked:
+            self.announcer.ended("stopped")
             self._end(EXIT_OK)
             return
         self._log.error("the tree has ended", reason=halt.reason.text, chain=list(halt.chain))
         for line in (*halt.chain, f"root ended: {halt.reason.text}"):
             os.write(2, f"supervisord-ng: {line}\n".encode())
-        self.announcer.gave_up(
+        self.announcer.ended(
             "; ".join((*halt.chain[-1:], f"root ended: {explain(halt.reason.text)}"))
         )
         self._end(EXIT_SOFTWARE)

@@ -60,7 +60,7 @@ def node_of(directory: Path, name: str, text: str) -> Node:
 
 def test_the_plain_ones_come_up(short_dir: Path) -> None:
     """Those that need only a shell and Python: every worker runs, or has ended as it should."""
-    names = ["minimal", "one_for_one", "one_for_all", "rest_for_one", "migration", "container"]
+    names = "minimal one_for_one one_for_all rest_for_one simple_one_for_one migration container".split()
     with contextlib.ExitStack() as stack:
         nodes = {
             name: stack.enter_context(node_of(short_dir, str(number), text_of(f"{name}.toml")))
@@ -73,6 +73,9 @@ def test_the_plain_ones_come_up(short_dir: Path) -> None:
 
         assert "exited" == nodes["migration"].row("migrate")["state"]
         assert "running" == nodes["migration"].row("application")["state"]
+        instance = {"supervisor": "sessions", "name": "alice", "args": ["--user", "alice"]}
+        nodes["simple_one_for_one"].ask("start-child", **instance)
+        assert "running" == nodes["simple_one_for_one"].row("alice")["state"]
 
 
 def test_the_web_application_serves_and_works(short_dir: Path) -> None:
