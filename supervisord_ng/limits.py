@@ -294,6 +294,8 @@ CONTROL_CLOSE_S = 1.0  # for the last answers to reach their readers when the da
 REJECTED_LOG_INTERVAL_NS = 10 * SECOND  # at most one log line about rubbish in this time
 
 # --- sng ---------------------------------------------------------------------------------------------------
+STATUS_LIVE_S = 1.0  # between two looks of `sng status -w`: uptimes are shown in seconds
+COMPLETION_TIMEOUT_S = 1.0  # who pressed Tab waits no longer for names
 LOGS_SHOWN_DEFAULT = 10  # lines of `sng logs` without -n, as tail(1)
 WHATIF_STEPS_MAX = 50_000  # of the core in one call of `sng simulate`: some seconds
 WHATIF_LOOP_STEPS_MAX = 10_000  # of them for one worker in a crash loop

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from supervisord_ng.cli.output import complain, json_option, print_json, say
+from supervisord_ng.cli.paths import paths_argument
 from supervisord_ng.cli.session import Session
 from supervisord_ng.errors import ControlError, NoDaemonError
 from supervisord_ng.limits import CRASHES_SHOWN_DEFAULT
@@ -59,7 +60,7 @@ def verb() -> None:
 
 
 @verb.command("list")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@paths_argument(required=False)
 @click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), help="At most so many.")
 @json_option
 @click.pass_obj

@@ -11,13 +11,14 @@ from typing import Any, BinaryIO
 import click
 
 from supervisord_ng.cli.output import complain, json_option
+from supervisord_ng.cli.paths import paths_argument
 from supervisord_ng.cli.session import Session
 from supervisord_ng.control.client import Client
 from supervisord_ng.limits import LOGS_SHOWN_DEFAULT
 
 
 @click.command("logs")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@paths_argument()
 @click.option(
     "-n",
     "--lines",

@@ -60,6 +60,11 @@ def print_json(value: Any) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows with aligned columns; the first row is the heading."""
+    click.echo("\n".join(table(rows)), color=wants_colour())
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with aligned columns, in colour where that is wanted; the first row is the heading."""
     colour = wants_colour()
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -72,7 +77,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         ]
         line = "  ".join(cells).rstrip()
         lines.append(line if number else styled(line, "dim", colour=colour))
-    click.echo("\n".join(lines), color=colour)
+    return lines
 
 
 def styled(text: str, style: str, *, colour: bool) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from supervisord_ng.cli.results import json_option, no_wait_option, order, paths_argument
+from supervisord_ng.cli.paths import paths_argument
+from supervisord_ng.cli.results import json_option, no_wait_option, order
 from supervisord_ng.cli.session import Session
 
 
 @click.command("restart")
-@paths_argument
+@paths_argument()
 @no_wait_option
 @json_option
 @click.pass_obj

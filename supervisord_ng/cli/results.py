@@ -10,9 +10,8 @@ from supervisord_ng.cli.output import complain, json_option, print_json, say
 from supervisord_ng.cli.session import Session
 from supervisord_ng.errors import EXIT_FAILED
 
-__all__ = ["json_option", "no_wait_option", "order", "paths_argument"]
+__all__ = ["json_option", "no_wait_option", "order"]
 
-paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 no_wait_option = click.option(
     "--no-wait", is_flag=True, help="Return when it is begun, not when it is done."
 )

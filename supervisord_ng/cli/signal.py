@@ -6,7 +6,8 @@ import signal
 
 import click
 
-from supervisord_ng.cli.results import json_option, order, paths_argument
+from supervisord_ng.cli.paths import paths_argument
+from supervisord_ng.cli.results import json_option, order
 from supervisord_ng.cli.session import Session
 
 
@@ -23,7 +24,7 @@ def signal_number(_: click.Context, __: click.Parameter, value: str) -> int:
 
 @click.command("signal")
 @click.argument("number", metavar="SIG", callback=signal_number)
-@paths_argument
+@paths_argument()
 @click.option("--main", "main_only", is_flag=True, help="Only to the main process of each.")
 @json_option
 @click.pass_obj

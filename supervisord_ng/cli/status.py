@@ -11,11 +11,13 @@ from supervisord_ng.cli.output import (
     complain,
     json_option,
     print_json,
-    print_table,
     printable,
-    say,
+    styled,
+    table,
     uptime,
+    wants_colour,
 )
+from supervisord_ng.cli.paths import paths_argument
 from supervisord_ng.cli.session import Session
 from supervisord_ng.errors import (
     EXIT_FAILED,
@@ -37,8 +39,9 @@ STATE_STYLES = {
 
 
 @click.command("status")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@paths_argument(required=False)
 @click.option("--all", "everywhere", is_flag=True, help="Every node below too.")
+@click.option("-w", "--watch", "live", is_flag=True, help="Go on showing it, until Ctrl-C.")
 @json_option
 @click.pass_obj
 @click.pass_context
@@ -48,36 +51,43 @@ def verb(
     paths: tuple[str, ...],
     *,
     everywhere: bool,
+    live: bool,
     as_json: bool,
 ) -> None:
     """Show the tree: state, pid, uptime, restarts, last exit.
 
-    With --all also every node below, each with its link.
+    With --all also every node below, each with its link. With -w once a second, over the whole
+    terminal; into a pipe one after the other, with --json one object a line.
 
     Exit status 0 when everything is as the configuration wants it (running, ended normally, or not
     started because of autostart = false), 3 when something is not, 4 for an unknown name or when no
-    daemon runs.
+    daemon runs. With -w 0 after Ctrl-C.
     """
-    try:
+    args = {"paths": list(paths), "all": True} if everywhere else {"paths": list(paths)}
+
+    def fetch() -> dict[str, Any]:
         with session.client() as client:
-            args = {"paths": list(paths), "all": True} if everywhere else {"paths": list(paths)}
-            status = client.request("status", args)
+            return dict(client.request("status", args))
+
+    try:
+        status = fetch()
     except NoDaemonError as error:
         complain(error)
         ctx.exit(EXIT_UNKNOWN)
     except ControlError as error:
         complain(error)
         ctx.exit(_REFUSED.get(error.code, EXIT_FAILED))
-    nodes = status.get("nodes", ())
-    rows = [row for node in (status, *nodes) for row in node["children"]]
+    if live:
+        from supervisord_ng.cli.live import show_live
+
+        show_live(fetch, None if as_json else lambda status: _lines(status, whole=not paths))
+        return
     if as_json:
         print_json(status)
     else:
-        if not paths:
-            _print_node(status)
-        print_table([HEADING, *(_cells(row) for row in status["children"])])
-        for node in nodes:
-            _print_below(node)
+        click.echo("\n".join(_lines(status, whole=not paths)), color=wants_colour())
+    nodes = status.get("nodes", ())
+    rows = [row for node in (status, *nodes) for row in node["children"]]
     dark = any(node["link"]["state"] != "up" for node in nodes)
     if dark or not all(is_as_wanted(row) for row in rows):
         ctx.exit(EXIT_NOT_RUNNING)
@@ -100,16 +110,27 @@ def is_as_wanted(row: dict[str, Any]) -> bool:
     return bool(state == "running")
 
 
-def _print_below(node: dict[str, Any]) -> None:
+def _lines(status: dict[str, Any], *, whole: bool) -> list[str]:
+    """What people see, line by line; the node itself only when it is shown as a whole."""
+    lines = _node_lines(status) if whole else []
+    lines += _tree_lines(status)
+    for node in status.get("nodes", ()):
+        lines += _below_lines(node)
+    return lines
+
+
+def _tree_lines(status: dict[str, Any]) -> list[str]:
+    return table([HEADING, *(_cells(row) for row in status["children"])])
+
+
+def _below_lines(node: dict[str, Any]) -> list[str]:
     """A node below: its link, and when that is up its tree."""
     link = node["link"]
-    say("")
     below = f"below {printable(node['parent_node'])}: link {link['state']}"
     if link["state"] != "up":
-        say(f"node {printable(node['node'])}, {below}{_since(link['since'])}", "bad")
-        return
-    _print_node(node, f"{below}, {link['rtt_ms']:.1f} ms")
-    print_table([HEADING, *(_cells(row) for row in node["children"])])
+        said = f"node {printable(node['node'])}, {below}{_since(link['since'])}"
+        return ["", styled(said, "bad", colour=wants_colour())]
+    return ["", *_node_lines(node, f"{below}, {link['rtt_ms']:.1f} ms"), *_tree_lines(node)]
 
 
 def _since(time_s: float | None) -> str:
@@ -120,25 +141,25 @@ def _since(time_s: float | None) -> str:
     return f", since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(time_s))}"
 
 
-def _print_node(status: dict[str, Any], below: str | None = None) -> None:
-    say(
+def _node_lines(status: dict[str, Any], below: str | None = None) -> list[str]:
+    title = (
         f"node {printable(status['node'])}: {status['state']}, pid {status['pid']},"
-        f" up {uptime(status['uptime_s'])}, version {status['version']}",
-        "title",
+        f" up {uptime(status['uptime_s'])}, version {status['version']}"
     )
+    lines = [styled(title, "title", colour=wants_colour())]
     if below is not None:
-        say(below)
+        lines.append(below)
     reports = status["reports"]
-    say(
+    lines.append(
         f"crash reports: {reports['stored']} stored, {reports['waiting']} waiting,"
         f" {reports['dropped']} dropped"
     )
     rejected = [f"{count} {wire}" for wire, count in status["rejected"].items() if count]
     if rejected:
-        say(f"rejected messages: {', '.join(rejected)}")
+        lines.append(f"rejected messages: {', '.join(rejected)}")
     if (parent := status["parent"]) is not None:
-        say(f"parent node {printable(parent['node'])}: link {parent['link']}")
-    say("")
+        lines.append(f"parent node {printable(parent['node'])}: link {parent['link']}")
+    return [*lines, ""]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
