@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where reports come from."""
+    """Where reports come from.
+
+    Attributes:
+        node: where they are read, None while that is not known.
+    """
+
+    node: str | None
 
     def newest(self, limit: int | None, paths: tuple[str, ...]) -> list[CrashReport]:
         """At most `limit` reports (None: all) about these paths (none: about everything)."""
@@ -75,11 +81,12 @@ def list_reports(
 
     if limit is None and not as_json:
         limit = CRASHES_SHOWN_DEFAULT
-    reports = _source(session).newest(limit, paths)
+    source = _source(session)
+    reports = source.newest(limit, paths)
     if as_json:
         print_json(_plain(reports))
     else:
-        _print(list_lines(reports))
+        _print(list_lines(reports, source.node))
 
 
 @verb.command("show")
@@ -124,7 +131,8 @@ def stats(session: Session, *, as_json: bool) -> None:
 class FromDaemon:
     """Reports as the daemon tells them."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, node: str | None) -> None:
+        self.node = node
         self._client = client
 
     def newest(self, limit: int | None, paths: tuple[str, ...]) -> list[CrashReport]:
@@ -157,6 +165,7 @@ class FromStore:
     """Reports from the store on disk. Names are paths here: without a daemon nobody knows the tree."""
 
     def __init__(self, reader: Reader) -> None:
+        self.node: str | None = None
         self._reader = reader
 
     def newest(self, limit: int | None, paths: tuple[str, ...]) -> list[CrashReport]:
@@ -184,7 +193,7 @@ def _source(session: Session) -> Source:
     client = None
     try:
         client = session.client()
-        client.request("version", {})
+        node = client.request("version", {}).get("node")
     except NoDaemonError as error:
         if session.node is not None:
             raise
@@ -194,7 +203,7 @@ def _source(session: Session) -> Source:
         complain(f"{error}; reading {usual}/{STORE}")
         return _store(usual)
     click.get_current_context().call_on_close(client.close)
-    return FromDaemon(client)
+    return FromDaemon(client, node)
 
 
 def _store(state_dir: str) -> FromStore:

@@ -35,6 +35,7 @@ class Courier:
         is_idle: whether the core has heard everything that it was fed.
         state: the core's state as of now.
         send_up: says something to the node above; it may get lost.
+        on_sent: told the number up to which the node above has stored our reports.
         on_problem: told, in words for a person, what goes wrong; called in any thread.
 
     Attributes:
@@ -50,6 +51,7 @@ class Courier:
         is_idle: Callable[[], bool],
         state: Callable[[], NodeState],
         send_up: Callable[[Reports], object],
+        on_sent: Callable[[int], None],
         on_problem: Callable[[str], None],
     ) -> None:
         self.rejected = 0
@@ -60,6 +62,7 @@ class Courier:
         self._is_idle = is_idle
         self._state = state
         self._send_up = send_up
+        self._on_sent = on_sent
         self._on_problem = on_problem
         self._next = 0  # everything up to this number is sent
         self._upto = 0  # everything up to this number may be sent
@@ -83,6 +86,7 @@ class Courier:
                 self._pump()
             case ReportsAcked(upto=upto):
                 self._store.acknowledged(upto)
+                self._on_sent(upto)
                 self._next = max(self._next, upto)
                 while self._under_way and self._under_way[0][0] <= upto:
                     self._under_way.popleft()

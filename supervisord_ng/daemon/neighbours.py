@@ -17,6 +17,7 @@ from supervisord_ng.core.state import Outbox
 from supervisord_ng.daemon.answering import Answerer
 from supervisord_ng.daemon.asking import Asker
 from supervisord_ng.daemon.courier import Courier
+from supervisord_ng.daemon.feed import Feed
 from supervisord_ng.daemon.fleet import Fleet
 from supervisord_ng.daemon.links import Links
 from supervisord_ng.errors import ProtocolError
@@ -38,6 +39,7 @@ class Neighbours:
         store: of this node.
         shell: of its core.
         lines: what this node answers to a request.
+        feed: takes what operators should hear.
         log: the daemon's own log.
 
     Attributes:
@@ -55,9 +57,11 @@ class Neighbours:
         store: Store,
         shell: Shell,
         lines: Callable[[Caller, Request], AsyncGenerator[bytes]],
+        feed: Feed,
         log: Any,
     ) -> None:
         self._store = store
+        self._feed = feed
         self._on_problem = log.warning
         self.links = links = Links(loop, tree, shell.feed, log)
         self._courier = Courier(
@@ -68,6 +72,7 @@ class Neighbours:
             lambda: shell.is_idle,
             lambda: shell.state,
             links.send_up,
+            self._sent,
             log.warning,
         )
         self._asker = Asker(lambda: shell.state, links.send_down)
@@ -113,6 +118,9 @@ class Neighbours:
             self._asker.link_lost(names.leaf(note.path))
         else:
             self._answerer.link_lost()
+
+    def _sent(self, upto: int) -> None:
+        self._feed.publish(EventName.REPORT_SENT, None, None, detail=f"up to number {upto}")
 
     def _from_child(self, name: str, frame: BesideFromChild) -> None:
         if not isinstance(frame, Reports):

@@ -190,7 +190,7 @@ class Daemon:
             log=self._log.warning,
         )
         self.neighbours = Neighbours(
-            loop, self.tree, self.store, self.shell, self.control.lines, self._log
+            loop, self.tree, self.store, self.shell, self.control.lines, self.feed, self._log
         )
         await self.control.start()
         self._handle_signals()

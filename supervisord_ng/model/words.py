@@ -22,6 +22,7 @@ _MOODS: dict[EventName, Mood] = {
     EventName.STOPPED: "plain",
     EventName.KILLED: "bad",
     EventName.LINK_DOWN: "bad",
+    EventName.REPORT_SENT: "dim",
     EventName.LINK_UP: "good",
 }
 
@@ -174,6 +175,10 @@ def _limit(event: Event) -> str:
     )
 
 
+def _report_sent(event: Event) -> str:
+    return f"the node above has stored the crash reports {event.detail}"
+
+
 def _gave_up(event: Event) -> str:
     culprit = ", ".join(event.with_siblings) or "a child"
     return (
@@ -198,4 +203,5 @@ _SENTENCES: dict[EventName, Callable[[Event], str]] = {
     EventName.SHUTDOWN: _shutdown,
     EventName.LINK_UP: _link_up,
     EventName.LINK_DOWN: _link_down,
+    EventName.REPORT_SENT: _report_sent,
 }

@@ -68,11 +68,16 @@ def report_lines(report: CrashReport) -> list[Line]:
     return lines
 
 
-def list_lines(reports: Sequence[CrashReport]) -> list[Line]:
-    """Show each report in one line: when, its short id, what, why, and what was decided."""
+def list_lines(reports: Sequence[CrashReport], own: str | None = None) -> list[Line]:
+    """Show each report in one line: when, its short id, what, why, and what was decided.
+
+    The node that made a report stands before its path, unless all are of the one node `own`, where they are
+    read; None: it is not known where that is.
+    """
     if not reports:
         return [Line("good", "no crash reports")]
-    several_nodes = len({report.node for report in reports}) > 1
+    makers = {report.node for report in reports}
+    several_nodes = len(makers | ({own} if own is not None else set())) > 1
     rows = [("TIME", "ID", "PATH", "REASON", "DECISION")]
     for report in reports:
         path = escape(f"{report.node}:{report.path}" if several_nodes else report.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from supervisord_ng import limits
@@ -17,6 +17,7 @@ from supervisord_ng.sim.faults import Faults
 from supervisord_ng.sim.trace import Trace, describe
 from supervisord_ng.sim.world import Happening, World
 
+ROOMS = (1_000_000, 1_000_000, 20)  # reports that a disk holds: nearly always enough, or a few
 FRAME_REPORTS_MAX = 5  # in one frame: few, so that a window is many frames
 DISK_NS = 30 * limits.MS  # until what was written is durable
 
@@ -34,10 +35,27 @@ class Batch(NamedTuple):
 class Disk:
     """What is durable: reports by number, how far they went up, and the incarnations that were used."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.reports: list[str] = []  # number n is at index n - 1
+        self.gone: set[str] = set()  # of these, those that went for want of room
+        self.dropped: set[str] = set()  # of these, those that were never sent
         self.acked = 0
+        self.room = room
         self.incarnations: dict[str, int] = {}
+
+    def store(self, ids: Iterable[str]) -> None:
+        """Add reports that are not there yet; the oldest make room, sent or not."""
+        known = set(self.reports)
+        self.reports += [one for one in ids if one not in known]
+        for number, one in enumerate(self.reports[: -self.room], start=1):
+            if one not in self.gone:
+                self.gone.add(one)
+                if number > self.acked:
+                    self.dropped.add(one)
+
+    def kept(self, after: int, upto: int) -> tuple[str, ...]:
+        """Those with numbers above `after` up to `upto` that are still there."""
+        return tuple(one for one in self.reports[after:upto] if one not in self.gone)
 
 
 class Station:
@@ -61,7 +79,7 @@ class Station:
     ) -> None:
         self.name = name
         self.spec = spec
-        self.disk = Disk()
+        self.disk = Disk(chance.choice(ROOMS))
         self.state: NodeState | None = None
         self.send_up: Callable[[object], None] = _nowhere
         self.send_down: dict[str, Callable[[object], None]] = {}
@@ -195,7 +213,7 @@ class Station:
         """In frames of some reports each, every one of which may get lost."""
         while after < upto:
             end = min(upto, after + self._chance.randint(1, FRAME_REPORTS_MAX))
-            self.send_up(Batch(tuple(self.disk.reports[after:end]), after, end))
+            self.send_up(Batch(self.disk.kept(after, end), after, end))
             after = end
 
     def _note(self, note: effects.Note) -> None:
@@ -217,8 +235,7 @@ class Station:
         def durable() -> None:
             if self.state is None or self._boots != boots:
                 return
-            known = set(self.disk.reports)
-            self.disk.reports += [one for one in ids if one not in known]
+            self.disk.store(ids)
             if own:
                 self.made += ids
             self.feed(events.ReportStored(len(self.disk.reports)))

@@ -176,6 +176,9 @@ def test_a_list_has_a_line_for_each_report() -> None:
 
 def test_a_list_over_several_nodes_names_them() -> None:
     """The same path may be a crash on another host."""
+    assert "edge-1:root/a" in text_of(
+        render.list_lines([sample(path="root/a", node="edge-1")], "top")
+    )
     lines = render.list_lines([sample(path="root/a"), sample(path="root/a", node="edge-1")])
 
     assert ["web-1:root/a", "edge-1:root/a"] == [line.text.split()[3] for line in lines[1:]]
