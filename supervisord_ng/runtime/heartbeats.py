@@ -28,6 +28,7 @@ import zmq
 
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError
+from supervisord_ng.runtime.connections import Connections
 from supervisord_ng.runtime.traffic import Traffic
 from supervisord_ng.wire.heartbeat import (
     DaemonMessage,
@@ -110,6 +111,7 @@ class HeartbeatServer:
         self._socket.rcvhwm = limits.HEARTBEAT_RECEIVE_HWM
         self._socket.handshake_ivl = limits.HEARTBEAT_HANDSHAKE_MS
         self._socket.router_mandatory = 1  # a send to somebody who left fails instead of vanishing
+        self._connections = Connections(self._context, self._socket, self._ended_silently)
         try:
             self._socket.bind(self.endpoint)
             os.chmod(path, SOCKET_MODE)  # libzmq's bind goes by the umask
@@ -117,6 +119,7 @@ class HeartbeatServer:
             self._context.destroy(linger=0)
             raise OSError(error.errno, f"cannot bind heartbeat socket: {error}", path) from error
         loop.add_reader(self._socket.fileno(), self._readable)
+        loop.add_reader(self._connections.fileno(), self._turn)
         self._ask_turn()
 
     def register(
@@ -195,9 +198,20 @@ class HeartbeatServer:
         if self._gathering is not None:
             self._gathering.cancel()
         self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_reader(self._connections.fileno())
         self._context.destroy(linger=0)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+    def reject(self, why: str) -> None:
+        """Count what was said by nobody who may say so, and drop it; `why` in words, for the log."""
+        self.rejected += 1
+        self.last_rejection = why
+
+    def _ended_silently(self) -> None:
+        self.reject(
+            "cannot accept connection: it ended without a message (too large a frame, or none of ZeroMQ's)"
+        )
 
     def _send(self, token: bytes, message: DaemonMessage) -> bool:
         worker = self._workers.get(token)
@@ -248,16 +262,17 @@ class HeartbeatServer:
     def _drain(self, limit: int) -> None:
         """Read up to `limit` messages, pass on what is valid, and come back for the rest."""
         received: list[Received] = []
+        self._connections.read()
         for _ in range(limit):
             try:
                 identity, address, frames = self._receive()
             except zmq.Again:
+                self._connections.settle()
                 break
             try:
                 told = self._judge(identity, address, frames)
             except ProtocolError as error:
-                self.rejected += 1
-                self.last_rejection = f"{error} (from {address})"
+                self.reject(f"{error} (from {address})")
             else:
                 if told is not None:
                     received.append(told)
@@ -273,6 +288,7 @@ class HeartbeatServer:
         part = self._socket.recv(zmq.NOBLOCK, copy=False)
         identity = part.bytes
         address = part.get("Peer-Address")
+        self._connections.spoke(identity, part)
         frames: list[bytes] = []
         while part.more:
             part = self._socket.recv(zmq.NOBLOCK, copy=False)

@@ -347,7 +347,9 @@ class Workers:
             self._feed(event)
 
     def _last_words(self, path: str, incarnation: int, message: wire.WorkerMessage) -> None:
-        """A crash was told before the end and arrives after the next start."""
+        """A crash was told before the end and arrives after the next start; a beat so late is nobody's."""
+        if isinstance(message, wire.Beat):
+            self.heartbeats.reject(f"cannot accept beat of {path} #{incarnation}: it has ended")
         for remains in self._leaving.values():
             told = (remains.path, remains.incarnation) == (path, incarnation)
             if told and isinstance(message, wire.Crash):
