@@ -36,12 +36,15 @@ class Listening:
     ) -> None:
         self.path = str(directory / "heartbeat.sock")
         self.batches: list[list[Received]] = []
+        self.rejections: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
 
         def listen() -> tuple[HeartbeatServer, str]:
-            server = HeartbeatServer(self._loop, self.path, self.batches.append, belongs)
+            server = HeartbeatServer(
+                self._loop, self.path, self.batches.append, belongs, self.rejections.append
+            )
             if adopted is None:
                 return server, server.register("root/w", 1, None, INTERVAL_MS)
             server.adopt(adopted, "root/w", 1, None, INTERVAL_MS)

@@ -80,6 +80,7 @@ class HeartbeatServer:
         belongs: says whether the process with this id is part of the worker at this path; one
             that does not exist any more should be taken as such. Asked when the sender changes.
             None: the token and the uid are enough.
+        on_rejected: told, in words, of everything that is counted in `rejected`.
 
     Raises:
         OSError: the socket cannot be bound at `path`.
@@ -91,14 +92,15 @@ class HeartbeatServer:
         path: str,
         on_messages: Callable[[list[Received]], None],
         belongs: Callable[[str, int], bool] | None = None,
+        on_rejected: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.endpoint = f"ipc://{path}"
         self.rejected = 0
-        self.last_rejection = ""  # in words, for the daemon's log
         self._loop = loop
         self._path = path
         self._on_messages = on_messages
         self._belongs = belongs
+        self._on_rejected = on_rejected
         self._workers: dict[bytes, _Worker] = {}
         self._awaited: set[bytes] = set()  # tokens of workers whose next word somebody waits for
         self._traffic = Traffic()
@@ -204,9 +206,9 @@ class HeartbeatServer:
             os.unlink(self._path)
 
     def reject(self, why: str) -> None:
-        """Count what was said by nobody who may say so, and drop it; `why` in words, for the log."""
+        """Count something that was said and is dropped; `why` in words."""
         self.rejected += 1
-        self.last_rejection = why
+        self._on_rejected(why)
 
     def _ended_silently(self) -> None:
         self.reject(

@@ -15,7 +15,8 @@ import zmq
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError
 from supervisord_ng.model.link import AnyFromChild, AnyFromParent, Refused
-from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor, Troubles
+from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor
+from supervisord_ng.runtime.troubles import Troubles
 from supervisord_ng.wire.keys import KeyPair
 from supervisord_ng.wire.link import MAGIC, decode_from_parent, encode
 

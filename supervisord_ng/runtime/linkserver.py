@@ -24,7 +24,8 @@ from supervisord_ng.model.link import (
     Hello,
     Refused,
 )
-from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor, Troubles
+from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor
+from supervisord_ng.runtime.troubles import Troubles
 from supervisord_ng.runtime.zap import DOMAIN, Gate
 from supervisord_ng.wire.keys import KeyPair
 from supervisord_ng.wire.link import MAGIC, decode_from_child, encode

@@ -1,4 +1,4 @@
-"""What both ends of a link between nodes share: a ZeroMQ socket read from the loop, its monitor, its troubles.
+"""What both ends of a link between nodes share: a ZeroMQ socket read from the loop, and its monitor.
 
 The rules of an edge-triggered zmq.FD (zmq_getsockopt(3), ZMQ_FD): it becomes readable once for any number of
 messages, and a send may swallow the edge. So: read until EAGAIN or to the end of the batch and then come back
@@ -14,7 +14,6 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from supervisord_ng import limits
-from supervisord_ng.runtime import clock
 
 HANDSHAKE_FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -128,25 +127,3 @@ class Monitor:
             raise zmq.Again
         told = parse_monitor_message(self._socket.recv_multipart(zmq.NOBLOCK))
         self._on_event(int(told["event"]), told["value"])
-
-
-class Troubles:
-    """Says what goes wrong, each kind of trouble at most once in REJECTED_LOG_INTERVAL_NS.
-
-    Args:
-        log: takes a line.
-    """
-
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
-        self._told: dict[str, tuple[int, int]] = {}  # kind to when, and how many since
-
-    def say(self, kind: str, text: str) -> None:
-        """Say it, unless the same kind was said just now. There must be few kinds."""
-        now = clock.monotonic_ns()
-        when, unsaid = self._told.get(kind, (None, 0))
-        if when is not None and now - when < limits.REJECTED_LOG_INTERVAL_NS:
-            self._told[kind] = (when, unsaid + 1)
-            return
-        self._told[kind] = (now, 0)
-        self._log(f"{text} ({unsaid} more since the last such message)" if unsaid else text)

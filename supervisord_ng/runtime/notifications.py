@@ -26,6 +26,7 @@ class Notifications:
         record_of: the worker that a process is part of, None of a stranger.
         reaper: learns of new main processes.
         feed: takes the events.
+        on_rejected: told, in words, of what is counted and dropped.
 
     Raises:
         OSError: the socket cannot be bound at `path`.
@@ -38,11 +39,12 @@ class Notifications:
         record_of: Callable[[int], Record | None],
         reaper: Reaper,
         feed: Callable[[Event], None],
+        on_rejected: Callable[[str], None],
     ) -> None:
         self._record_of = record_of
         self._reaper = reaper
         self._feed = feed
-        self._server = NotifyServer(loop, path, self._heard)
+        self._server = NotifyServer(loop, path, self._heard, on_rejected)
 
     @property
     def rejected(self) -> int:
@@ -65,8 +67,7 @@ class Notifications:
                 raise _refusal("it is of no worker")
             self._take(record, sdnotify.meaning(said, record.path, record.incarnation))
         except ProtocolError as error:
-            self._server.rejected += 1
-            self._server.last_rejection = f"{error} (from pid {pid}, uid {uid})"
+            self._server.reject(f"{error} (from pid {pid}, uid {uid})")
 
     def _take(self, record: Record, meaning: sdnotify.Meaning) -> None:
         if meaning.main_pid is not None and meaning.main_pid != record.main:

@@ -38,6 +38,7 @@ class NotifyServer:
         path: of the socket, at most `limits.SOCKET_PATH_MAX` bytes; one left by a dead daemon is
             replaced, so the caller must hold the lock of the directory.
         on_notify: called for each valid datagram with the sender's pid and uid and the assignments.
+        on_rejected: told, in words, of everything that is counted in `rejected`.
 
     Raises:
         OSError: the socket cannot be bound at `path`.
@@ -48,9 +49,10 @@ class NotifyServer:
         loop: asyncio.AbstractEventLoop,
         path: str,
         on_notify: Callable[[int, int, dict[str, str]], None],
+        on_rejected: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.rejected = 0
-        self.last_rejection = ""  # in words, for the daemon's log
+        self._on_rejected = on_rejected
         self._loop = loop
         self._path = path
         self._on_notify = on_notify
@@ -89,6 +91,11 @@ class NotifyServer:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
+    def reject(self, why: str) -> None:
+        """Count something that was said and is dropped; `why` in words."""
+        self.rejected += 1
+        self._on_rejected(why)
+
     def close(self) -> None:
         """Stop listening and remove the socket. Safe to call twice."""
         if self._socket.fileno() == -1:
@@ -107,8 +114,7 @@ class NotifyServer:
             sender = f"pid {pid}, uid {uid}"
             assignments = parse(datagram, truncated=bool(flags & socket.MSG_TRUNC))
         except ProtocolError as error:
-            self.rejected += 1
-            self.last_rejection = f"{error} (from {sender})"
+            self.reject(f"{error} (from {sender})")
             return
         self._on_notify(pid, uid, assignments)
 

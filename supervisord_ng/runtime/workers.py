@@ -43,6 +43,7 @@ from supervisord_ng.runtime.notify import worker_of
 from supervisord_ng.runtime.probes import Prober, Subject
 from supervisord_ng.runtime.readiness import Watch
 from supervisord_ng.runtime.reaper import Reaper
+from supervisord_ng.runtime.troubles import Troubles
 from supervisord_ng.wire import heartbeat as wire
 
 T = TypeVar("T")
@@ -82,13 +83,27 @@ class Workers:
             str, Remains
         ] = {}  # by token: gone, but its last words may be on their way
         self.captures = Captures(loop, node.runtime_dir, on_problem, tap)
+        troubles = Troubles(on_problem)
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
         self._notify_path = os.path.join(node.runtime_dir, paths.NOTIFY_SOCKET)
         self.reaper = Reaper(loop, self._exited, self._emptied, self._last_notifications)
         self._isolation = Isolation(loop, self.reaper, cgroups, on_problem)
         self._prober = Prober(loop, self.reaper)
-        self.heartbeats = HeartbeatServer(loop, heartbeat_path, self._heard, self._belongs)
-        self.notify = Notifications(loop, self._notify_path, self._record_of, self.reaper, feed)
+        self.heartbeats = HeartbeatServer(
+            loop,
+            heartbeat_path,
+            self._heard,
+            self._belongs,
+            lambda why: troubles.say("heartbeat", why),
+        )
+        self.notify = Notifications(
+            loop,
+            self._notify_path,
+            self._record_of,
+            self.reaper,
+            feed,
+            lambda why: troubles.say("notify", why),
+        )
 
     # --- effects ---------------------------------------------------------------------------------
     def spawn(self, effect: Spawn) -> Event:

@@ -126,7 +126,7 @@ def test_a_flood_of_garbage_is_survived_in_batches(short_dir: Path) -> None:
         eventually(lambda: daemon.server.rejected == 10_000, "all of it counted", 30)
 
         assert [Ready()] == daemon.messages
-        assert "unknown token" in daemon.server.last_rejection
+        assert "unknown token" in daemon.rejections[-1]
 
 
 def test_a_flood_of_beats_comes_in_batches(short_dir: Path) -> None:
@@ -179,6 +179,23 @@ def test_an_oversized_frame_ends_its_connection_only(short_dir: Path) -> None:
         daemon.wait_for(Status)
 
         assert [Status("fine")] == daemon.messages
+        eventually(lambda: daemon.server.rejected == 1, "it is counted", 20)
+        assert "too large a frame" in daemon.rejections[0]
+
+
+def test_who_leaves_after_a_word_is_not_counted(short_dir: Path) -> None:
+    """However many come and go, also where they get the descriptors of those before them."""
+    with Listening(short_dir) as daemon:
+        for number in range(1, 21):
+            with Dealer(daemon.server.endpoint) as worker:
+                worker.send(b"SNG1", daemon.token.encode(), b"ready")
+                daemon.wait_for(Ready, number)
+        with socket.socket(socket.AF_UNIX) as noise:
+            noise.connect(daemon.path)
+            noise.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
+        eventually(lambda: daemon.server.rejected, "the stranger is counted", 20)
+
+        assert 1 == len(daemon.rejections)
 
 
 def test_an_older_incarnation_is_not_heard_any_more(short_dir: Path) -> None:
@@ -248,7 +265,7 @@ def test_another_user_is_rejected_whatever_it_knows(short_dir: Path) -> None:
     with Listening(short_dir) as daemon:
         say_ready_as_nobody(daemon)
         eventually(lambda: daemon.server.rejected, "the other user is seen")
-        assert f"uid {NOBODY}" in daemon.server.last_rejection
+        assert f"uid {NOBODY}" in daemon.rejections[-1]
 
         daemon.token = daemon.call(lambda: daemon.server.register("root/n", 1, NOBODY, 0))
         say_ready_as_nobody(daemon)

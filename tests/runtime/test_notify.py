@@ -34,17 +34,19 @@ def heard(path: Path, send: Callable[[socket.socket], None]) -> tuple[list[Notif
 
     async def scene() -> tuple[list[Notification], int, str]:
         notifications: list[Notification] = []
+        rejections: list[str] = []
         server = NotifyServer(
             asyncio.get_running_loop(),
             str(path / "notify.sock"),
             lambda pid, uid, said: notifications.append((pid, uid, said)),
+            rejections.append,
         )
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.connect(str(path / "notify.sock"))
             send(client)
         await turns()
         server.close()
-        return notifications, server.rejected, server.last_rejection
+        return notifications, server.rejected, "".join(rejections[-1:])
 
     return asyncio.run(scene())
 
