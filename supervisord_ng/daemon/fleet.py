@@ -114,10 +114,7 @@ class Fleet:
             pieces = self._asker.ask(route[0], route[1:], self._state().name, caller, asked)
         async with aclosing(_whole_lines(pieces, request)) as lines:
             async for line in lines:
-                answer = _ANSWER.decode(line)
-                if answer.error is not None:
-                    raise ControlError(answer.error.code, answer.error.message, answer.error.hint)
-                yield answer
+                yield _understood(line, request)
 
     async def _route(self, wanted: str) -> tuple[str, ...]:
         """The way to the node that `wanted` names: a name, or the end of a path as mid/leaf.
@@ -203,6 +200,7 @@ class Fleet:
         state = self._dark(name)
         rtt_ms: float | None = None
         waiting: int | None = None
+        further: list[dict[str, Any]] = []
         if state != "down":
             begin = clock.monotonic_ns()
             try:
@@ -210,10 +208,10 @@ class Fleet:
                 rtt_ms = (clock.monotonic_ns() - begin) / limits.MS
                 status = _STATUS.decode(await self._ask(name, "status", within_s, all=True))
                 waiting = msgspec.convert(status["reports"], ReportCounts).waiting
+                further = msgspec.convert(status.pop("nodes"), list[dict[str, Any]])
                 state = "up"
             except _NO_ANSWER:
                 status, state = _unknown(name), self._dark(name)
-        further = status.pop("nodes", ())
         status["parent_node"] = self._state().name
         status["link"] = {
             "state": state,
@@ -249,11 +247,25 @@ class Fleet:
         )
         async with asyncio.timeout(within_s), aclosing(_whole_lines(pieces, request)) as lines:
             async for line in lines:
-                answer = _ANSWER.decode(line)
-                if answer.error is not None:
-                    raise ControlError(answer.error.code, answer.error.message, answer.error.hint)
-                return answer.result
+                return _understood(line, request).result
         raise _broken(request)
+
+
+def _understood(line: bytes, request: Request) -> Answer:
+    """What a line of another node says.
+
+    Raises:
+        ControlError: it says no, or is not in our language.
+    """
+    try:
+        answer = _ANSWER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ControlError(
+            "failed", f"cannot {request.verb}: cannot understand the other node: {error}"
+        ) from error
+    if answer.error is not None:
+        raise ControlError(answer.error.code, answer.error.message, answer.error.hint)
+    return answer
 
 
 async def _whole_lines(pieces: AsyncGenerator[bytes], request: Request) -> AsyncGenerator[bytes]:
