@@ -46,6 +46,7 @@ VERBS = {
     "shutdown": "shutdown",
     "keygen": "keygen",
     "service": "service",
+    "import": "foreign",
     "completion": "completion",
     "version": "version",
 }
