@@ -108,9 +108,10 @@ def reports_offered(turn: Turn, name: str, after: int, upto: int) -> None:
 
 
 def reports_arrived(turn: Turn, name: str, upto: int) -> None:
-    """Reports of that node are durable here: say so, and it need not send them again."""
+    """Reports of that node are durable here: say so, and it goes on behind them."""
     link = turn.links.get(name)
     if link is not None and link.peer is not None:
+        _change(turn, name, taken=max(link.taken, upto))
         turn.emit(SendDown(name, Ack(turn.node.boot, _next_seq(turn, name), link.peer, upto)))
 
 
@@ -162,7 +163,9 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
         _note(turn, link.path, EventName.LINK_UP)
     _heard(turn, name, hello.seq)
     interval = min(link.spec.heartbeat.interval_ns, hello.interval_ns)
-    _change(turn, name, answer=hello.seq, taken=hello.acked, interval_ns=interval)
+    # A hello may be older than what has been taken since from the same store.
+    taken = max(link.taken, hello.acked) if same else hello.acked
+    _change(turn, name, answer=hello.seq, taken=taken, interval_ns=interval)
     turn.told[name] = None
     _judge(turn, name, hello.tree)
 

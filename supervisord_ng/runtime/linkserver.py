@@ -39,6 +39,10 @@ Received = tuple[str, AnyFromChild]
 """One frame, and the name of the node that it is from."""
 
 
+class _NotItselfError(ProtocolError):
+    """Somebody with a listed key is not who the key stands for."""
+
+
 class _Peer:
     """The connection of one node."""
 
@@ -135,7 +139,9 @@ class LinkServer:
             frame = decode_from_child(message)
             self._check_peer(name, identity, frame)
         except ProtocolError as error:
-            self._reject(name, f"dropped a message of {name} ({part.get('Peer-Address')}): {error}")
+            address = _plain_address(str(part.get("Peer-Address")))
+            kind = f"{name} {type(error).__name__}"
+            self._reject(kind, f"dropped a message of {name} ({address}): {error}")
             return
         if identity not in self._names:
             self._names[identity] = name
@@ -163,11 +169,11 @@ class LinkServer:
             if frame.node != name:
                 why = f"this key is that of node {name} here, and you say that you are {frame.node}"
                 self._refuse(identity, why)
-                raise ProtocolError(f"it says that it is node {frame.node}")
+                raise _NotItselfError(f"it says that it is node {frame.node}")
             if peer is None or peer.boot != frame.boot:
                 if peer is not None and peer.identity != identity and self._reaches(peer):
                     self._refuse(identity, f"a node {name} with this key is connected already")
-                    raise ProtocolError("its key is in use by another connection")
+                    raise _NotItselfError("its key is in use by another connection")
                 self.forget(name)
                 peer = self._peers[name] = _Peer(identity, frame.boot)
         if peer is None or peer.boot != frame.boot:
@@ -226,7 +232,7 @@ class LinkServer:
             self._told = event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
     def _key_refused(self, address: str, key: str) -> None:
-        text = f"refused a connection from {address}: its key is not listed: {key}"
+        text = f"refused a connection from {_plain_address(address)}: its key is not listed: {key}"
         self._reject("key", f"{text} (public_key of a [remote.NAME])")
 
     def _reject(self, kind: str, text: str) -> None:
@@ -251,10 +257,15 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], key: KeyPair) -> zmq.Socket
     return made
 
 
+def _plain_address(address: str) -> str:
+    """An address of IPv4 as people write it, also where the socket is one of IPv6 (RFC 4291, 2.5.5.2)."""
+    return address.removeprefix("::ffff:")
+
+
 def _address(descriptor: int) -> str:
     """Who is at the other end of an accepted connection, which may be gone by now."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as connection:
-            return str(connection.getpeername()[0])
+            return _plain_address(str(connection.getpeername()[0]))
     except (OSError, IndexError):
         return _NO_ADDRESS

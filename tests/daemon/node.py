@@ -20,10 +20,14 @@ END_TIMEOUT_S = 20.0
 
 
 class Node:
-    """One daemon. Used as a context: it is ended, and its workers with it, when the context is left."""
+    """One daemon. Used as a context: it is ended, and its workers with it, when the context is left.
 
-    def __init__(self, directory: Path, tree: str) -> None:
+    `network` is the network namespace that it lives in, None: that of the test.
+    """
+
+    def __init__(self, directory: Path, tree: str, network: str | None = None) -> None:
         self.directory = directory
+        self._network = network
         self.tree = directory / "tree.toml"
         self.tree.write_text(tree)
         self.runtime_dir = directory / "run"
@@ -57,7 +61,9 @@ class Node:
 
     def start(self) -> None:
         """Start the daemon; returns at once."""
+        inside = ["nsenter", f"--net=/run/netns/{self._network}"] if self._network else []
         command = [
+            *inside,
             *(sys.executable, "-m", "supervisord_ng", "-c", str(self.tree)),
             *("--runtime-dir", str(self.runtime_dir), "--state-dir", str(self.state_dir)),
         ]

@@ -1,0 +1,128 @@
+"""The core's two ends of a link, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from supervisord_ng.core import effects, events, machine
+from supervisord_ng.core.state import NodeState
+from supervisord_ng.model.link import (
+    Ack,
+    ChildBeat,
+    FromParent,
+    Hello,
+    Order,
+    ParentBeat,
+    TreeNow,
+    Welcome,
+)
+from supervisord_ng.model.spec import (
+    Heartbeat,
+    LaunchSpec,
+    LogSpec,
+    ParentSpec,
+    RemoteSpec,
+    SupervisorSpec,
+    WorkerSpec,
+)
+
+SECOND = 1_000_000_000
+MS = 1_000_000
+SLOW = Heartbeat(interval_ns=2 * SECOND, timeout_ns=10 * SECOND)
+UP = TreeNow("up", "c.1", "p", 1)
+
+
+def parent_node(*names: str) -> NodeState:
+    """A node "p" with a worker and these remote children, just booted."""
+    remotes = tuple(RemoteSpec(name, public_key="", heartbeat=SLOW) for name in names)
+    worker = WorkerSpec("w", LaunchSpec(("true",)), LogSpec(""))
+    spec = SupervisorSpec("root", children=(worker, *remotes))
+    state, _ = machine.boot(spec, seed=1, now=0, name="top", boot_id="p")
+    return machine.step(state, events.Spawned("root/w", 1, 100), 0)[0]
+
+
+def child_node() -> NodeState:
+    """A node "c" with a parent, just booted."""
+    parent = ParentSpec(endpoint="", public_key="", heartbeat=SLOW)
+    spec = SupervisorSpec("root")
+    return machine.boot(spec, seed=1, now=0, name="edge", boot_id="c", parent=parent)[0]
+
+
+def hello(name: str, seq: int, *, acked: int = 0, interval_ns: int = 2 * SECOND) -> Hello:
+    """What the node below says first, and until it is welcomed."""
+    return Hello(name, "c", seq, TreeNow("up", "c.1", None, 0), interval_ns, acked)
+
+
+def said(asked: Sequence[effects.Effect]) -> list[FromParent]:
+    """What is to be said to nodes below."""
+    return [effect.frame for effect in asked if isinstance(effect, effects.SendDown)]
+
+
+def test_beats_are_sent_at_the_shorter_interval() -> None:
+    """Each side may want to hear the other more often than it would say anything itself."""
+    below, _ = machine.step(
+        child_node(),
+        events.FrameFromParent(Welcome("top", "p", 1, "c", 1, Order("run", 1), 300 * MS)),
+        10,
+    )
+    assert below.uplink is not None
+    assert 10 + 300 * MS == below.uplink.beat_at
+    above, _ = machine.step(
+        parent_node("edge"), events.FrameFromChild("edge", hello("edge", 1, interval_ns=SECOND)), 10
+    )
+    beat_at = above.downlinks["edge"].beat_at
+    assert beat_at is not None
+    assert 10 + SECOND - SECOND // 8 <= beat_at <= 10 + SECOND
+
+
+def test_a_connection_is_greeted_at_once() -> None:
+    """Whoever waits for a welcome does not wait for the next interval; whoever has one says nothing."""
+    state, asked = machine.step(child_node(), events.Connected(), 10)
+    hellos = [effect.frame for effect in asked if isinstance(effect, effects.SendUp)]
+    assert [2] == [frame.seq for frame in hellos if isinstance(frame, Hello)]
+    welcome = Welcome("top", "p", 1, "c", 2, Order("run", 1), SECOND)
+    state, _ = machine.step(state, events.FrameFromParent(welcome), 20)
+    assert () == machine.step(state, events.Connected(), 30)[1]
+
+
+def test_an_end_in_good_order_is_no_order_to_those_below() -> None:
+    """While the daemon stops its own workers, nodes below hear the order that they had, and a goodbye."""
+    state, _ = machine.step(
+        parent_node("edge"), events.FrameFromChild("edge", hello("edge", 1)), 10
+    )
+    beat = ChildBeat("c", 2, "p", UP)
+    state, _ = machine.step(state, events.FrameFromChild("edge", beat), 20)
+    state, asked = machine.step(state, events.Stop(), 30)
+    assert [] == said(asked)
+    state, asked = machine.step(state, events.Tick(), 3 * SECOND)
+    orders = [frame.order for frame in said(asked) if isinstance(frame, ParentBeat)]
+    assert [Order("run", 1)] == orders
+
+
+def test_a_batch_is_heard_before_anybody_is_judged() -> None:
+    """This daemon stood still for longer than the timeout; what has arrived meanwhile counts for all."""
+    state = parent_node("one", "two")
+    for name in ("one", "two"):
+        state, _ = machine.step(state, events.FrameFromChild(name, hello(name, 1)), 0)
+    late = 20 * SECOND
+    beats = tuple(
+        events.FrameFromChild(name, ChildBeat("c", 2, "p", UP)) for name in ("one", "two")
+    )
+    state, _ = machine.step(state, events.FramesFromChildren(beats), late)
+    state, _ = machine.step(state, events.Tick(), late)
+    assert ["c", "c"] == [link.peer for link in state.downlinks.values()]
+    state, _ = machine.step(state, events.Tick(), 2 * late)
+    assert [None, None] == [link.peer for link in state.downlinks.values()]
+
+
+def test_a_late_hello_takes_back_no_reports() -> None:
+    """Reports go on behind what was acknowledged, whatever an older hello says that comes after it."""
+    state = parent_node("edge")
+    state, _ = machine.step(state, events.FrameFromChild("edge", hello("edge", 1)), 10)
+    state, _ = machine.step(state, events.ReportsOffered("edge", after=0, upto=33), 20)
+    state, _ = machine.step(state, events.FrameFromChild("edge", hello("edge", 2)), 30)
+    state, asked = machine.step(state, events.ReportsArrived("edge", upto=33), 40)
+    assert [33] == [frame.stored for frame in said(asked) if isinstance(frame, Ack)]
+    state, _ = machine.step(state, events.FrameFromChild("edge", hello("edge", 3)), 50)
+    _, asked = machine.step(state, events.ReportsOffered("edge", after=33, upto=40), 60)
+    assert [40] == [one.upto for one in asked if isinstance(one, effects.TakeReports)]
