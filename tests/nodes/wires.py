@@ -12,6 +12,7 @@ import secrets
 import socket
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
@@ -23,7 +24,7 @@ CHUNK = 64 * 1024
 _numbers = itertools.count(1)
 
 
-class Wire:
+class Wire(ABC):
     """A way from a node below to the one above. `address` and `port` are where the one below connects."""
 
     address = "127.0.0.1"
@@ -33,13 +34,13 @@ class Wire:
     above: str | None = None  # the network namespace of the one above; None: that of the test
     below: str | None = None
 
+    @abstractmethod
     def cut(self) -> None:
         """From now on nothing gets through."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mend(self) -> None:
         """Everything gets through again."""
-        raise NotImplementedError
 
 
 @contextmanager
