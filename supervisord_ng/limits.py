@@ -259,6 +259,7 @@ REPORTS_OFFERED_MAX = 64  # frames of reports from one node that wait for the co
 LINK_ASKS_MAX = 64  # requests in progress on one link
 LINK_ASK_AGAIN_NS = 2 * SECOND  # a request whose answer does not go on is repeated
 LINK_ASK_SILENT_NS = 60 * SECOND  # a request that is not repeated for so long makes room for others
+SHUTDOWN_ANSWER_S = 0.1  # between the answer to a shutdown from another node and its beginning
 LINK_ANSWER_MAX = (
     64 * MIB
 )  # one line of an answer that passes through here; larger ones are refused

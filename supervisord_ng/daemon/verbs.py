@@ -7,6 +7,7 @@ import itertools
 import platform
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -300,7 +301,11 @@ class Verbs:
     async def _shutdown(self, caller: Caller, args: Ending) -> dict[str, Any]:
         where = "" if caller.node is None else f" on node {caller.node}"
         who = f"operator (uid {caller.uid}, pid {caller.pid}{where})"
-        self._daemon.stop(who, now=args.now, below=args.all)
+        stop = partial(self._daemon.stop, who, now=args.now, below=args.all)
+        if caller.node is None:
+            stop()
+        else:  # the goodbye must not overtake the answer
+            asyncio.get_running_loop().call_later(limits.SHUTDOWN_ANSWER_S, stop)
         return {}
 
     async def _version(self, _: Caller, __: Nothing) -> dict[str, Any]:

@@ -143,3 +143,6 @@ def the_whole_fleet_can_be_stopped(nodes: Three) -> None:
     nodes.root.wait_answering()
     wait_row(nodes.root, "mid", state="running")
     eventually(lambda: len(nodes.leaf.pids()) == 2, "the leaf's tree runs again", WAIT_S)
+    done = sng(nodes.root, "--node", "mid", "shutdown")
+    assert (0, "shutting down\n") == (done.exit_code, done.stdout)
+    assert 0 == nodes.mid.ends()
