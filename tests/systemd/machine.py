@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from tests.needs import require_program, require_root
-from tests.support import eventually
+from tests.support import eventually, is_alive
 
 BOOT_TIMEOUT_S = 90.0
 DONE_TIMEOUT_S = 90.0
@@ -86,6 +86,7 @@ class Machine:
         self.shared = Path(tempfile.mkdtemp(prefix="sng-", dir="/tmp"))
         self.shared.chmod(0o755)
         self._console = self.shared / "console"
+        self._pid = self.shared / "pid"
         namespaces = [
             "--pid",
             "--mount",
@@ -98,11 +99,16 @@ class Machine:
         given = [str(self.shared), sysconfig.get_path("purelib"), systemd]
         boot = ["unshare", *namespaces, "--fork", "sh", "-c", BOOT, "sh", *given]
         # The cgroup namespace begins where its first process is, so that one moves before it is unshared.
-        enter = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', f"{self._cgroup}/cgroup.procs", *boot]
+        enter = ["sh", "-c", 'echo $$ | tee "$0" > "$1" && shift && exec "$@"', str(self._pid)]
+        # No child of ours: other tests look at those.
+        detached = ["setsid", "--fork", *enter, f"{self._cgroup}/cgroup.procs", *boot]
         with self._console.open("wb") as console:
-            self._holder = subprocess.Popen(
-                enter, stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            subprocess.run(
+                detached, stdin=subprocess.DEVNULL, stdout=console, stderr=console, check=True
             )
+        self._holder = psutil.Process(
+            int(eventually(self._pid.read_text, "the machine is begun", BOOT_TIMEOUT_S))
+        )
         try:
             eventually(self._is_up, f"systemd is up; console: {self._console}", BOOT_TIMEOUT_S)
             # The holder stays outside: a cgroup that hands controllers on must not have processes.
@@ -192,18 +198,18 @@ class Machine:
     # --- its life --------------------------------------------------------------------------------
     def close(self) -> None:
         """Kill PID 1, and with it everybody; remove what was made for it."""
-        for process in psutil.Process(self._holder.pid).children():
+        for process in self._holder.children() if is_alive(self._holder.pid) else []:
             process.kill()
-        self._holder.wait(DONE_TIMEOUT_S)
+        eventually(lambda: not is_alive(self._holder.pid), "the machine is off", DONE_TIMEOUT_S)
         eventually(lambda: not _remove_cgroups(self._cgroup), "its cgroups are empty")
         for controller in self._enabled:
             (self._cgroup.parent / "cgroup.subtree_control").write_text(f"-{controller}")
         shutil.rmtree(self.shared)
 
     def _is_up(self) -> bool:
-        if self._holder.poll() is not None:
+        if not is_alive(self._holder.pid):
             pytest.skip(f"this host cannot boot a systemd: {self._console.read_text()}")
-        children = psutil.Process(self._holder.pid).children()
+        children = self._holder.children()
         if not children:
             return False
         self._init = children[0].pid
