@@ -155,7 +155,8 @@ HEARTBEAT_HWM = (
 NOTIFY_DATAGRAM_MAX = 64 * KIB  # systemd reads at most a page; be generous, stay bounded
 TRACEBACK_MAX = 64 * KIB  # of a crash frame kept in a report
 STACKS_MAX = 128 * KIB  # of a dump kept in a report
-TOKEN_BYTES = 16  # of randomness in $SNG_TOKEN
+TOKEN_BYTES = 16  # of $SNG_TOKEN that cannot be guessed
+TOKEN_KEY_BYTES = 32  # of the key that tokens are made with
 HEARTBEAT_DRAIN_MAX = (
     16_384  # messages drained at once before anybody is judged; each peer gets its turn
 )
@@ -235,6 +236,9 @@ REPORTS_WAITING_BYTES_MAX = (
 )  # the same bound in bytes: a report with stacks is 100 times a plain one
 REPORT_ID_MAX = 64  # characters of an id from another node; ours have 36
 REPORT_CANDIDATES_MAX = 5  # ids listed when the beginning or end of one fits several reports
+INCARNATIONS_RESERVED = (
+    100  # of each child, ahead: more restarts than happen while the disk takes one write
+)
 EVENTS_KEPT = 10_000  # decisions kept in memory for `sng events`
 
 REPORTS_RECEIVED_BYTES_MAX = (
@@ -271,6 +275,9 @@ CONSOLE_NAME_WIDTH_MAX = 24  # columns for names in `sng run`; a longer one push
 SYSTEMCTL_TIMEOUT_S = 10.0  # for systemd to say whether a unit is being stopped
 STATUS_LINE_WAIT_NS = 500 * MS  # a burst of restarts is one line for the service manager
 STATUS_LINE_NAMES = 3  # of each state, in that line; `sng status` has them all
+ORDER_WRITTEN_S = 1.0  # an operator is answered when the disk has what was done, or after this time
+UPGRADE_CHECK_S = 30.0  # for the new version to say whether it can take over: some starts of Python
+UPGRADE_WAIT_S = 30.0  # for it to answer, before `sng upgrade` says that it does not
 STORE_CLOSE_TIMEOUT_S = 5.0  # how long the end of the daemon waits for the disk
 
 # --- control -----------------------------------------------------------------------------------------------

@@ -26,13 +26,13 @@ M = TypeVar("M")
 
 
 class Listening:
-    """A `HeartbeatServer` with one worker, "root/w" in incarnation 1; `adopted`: with this token."""
+    """A `HeartbeatServer` with one worker, "root/w" in incarnation 1, who shows `token`."""
 
     def __init__(
         self,
         directory: Path,
         belongs: Callable[[str, int], bool] | None = None,
-        adopted: str | None = None,
+        token: str = "known-to-w-alone",
     ) -> None:
         self.path = str(directory / "heartbeat.sock")
         self.batches: list[list[Received]] = []
@@ -41,16 +41,15 @@ class Listening:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
 
-        def listen() -> tuple[HeartbeatServer, str]:
+        def listen() -> HeartbeatServer:
             server = HeartbeatServer(
                 self._loop, self.path, self.batches.append, belongs, self.rejections.append
             )
-            if adopted is None:
-                return server, server.register("root/w", 1, None, INTERVAL_MS)
-            server.adopt(adopted, "root/w", 1, None, INTERVAL_MS)
-            return server, adopted
+            server.register(token, "root/w", 1, None, INTERVAL_MS)
+            return server
 
-        self.server, self.token = self.call(listen)
+        self.token = token
+        self.server = self.call(listen)
 
     def __enter__(self) -> Self:
         return self

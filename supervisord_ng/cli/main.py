@@ -44,6 +44,7 @@ VERBS = {
     "events": "events",
     "crashes": "crashes",
     "shutdown": "shutdown",
+    "upgrade": "upgrade",
     "keygen": "keygen",
     "service": "service",
     "import": "foreign",

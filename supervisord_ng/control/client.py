@@ -129,6 +129,12 @@ class Client:
                 return
             yield document["item"]
 
+    def wait_cut_off(self, timeout_s: float) -> None:
+        """Return when the daemon has closed the connection, or after so many seconds."""
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0 and self._line(left):
+            pass
+
     def watch(self) -> DaemonWatch:
         """Remember the daemon behind the connection, to wait for its end later.
 

@@ -117,6 +117,7 @@ class MainChanged(msgspec.Struct, frozen=True, tag="main_changed"):
     path: str
     incarnation: int
     pid: int
+    birth: int = 0  # see `Spawned`
 
 
 class SelfStopping(msgspec.Struct, frozen=True, tag="self_stopping"):

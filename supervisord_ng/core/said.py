@@ -46,7 +46,7 @@ def heartbeat_changed(turn: Turn, child: ChildState, what: HeartbeatChanged) -> 
 
 def main_changed(turn: Turn, child: ChildState, what: MainChanged) -> None:
     """It has handed its work over to another of its processes: people want to know that one's number."""
-    turn.put_child(replace(child, pid=what.pid))
+    turn.put_child(replace(child, pid=what.pid, birth=what.birth))
 
 
 def stopping(turn: Turn, child: ChildState, _: SelfStopping) -> None:

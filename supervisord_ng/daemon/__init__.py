@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         from supervisord_ng.daemon.aftermath import after_stop
 
         sys.exit(after_stop(options.after_stop, options.runtime_dir))
+    if options.check_takeover:
+        from supervisord_ng.daemon.takeover import check
+
+        sys.exit(check(options))
     sys.exit(run(options))
 
 
@@ -34,10 +38,15 @@ def run(options: argparse.Namespace) -> int:
     from supervisord_ng import config
     from supervisord_ng.daemon.console import Console, longest_name, tree_width
     from supervisord_ng.daemon.log import make_logger
-    from supervisord_ng.daemon.service import Daemon, prepare_process
+    from supervisord_ng.daemon.service import Daemon
+    from supervisord_ng.runtime import descriptors, spawner
+    from supervisord_ng.runtime.handover import Handover
     from supervisord_ng.runtime.systemd import Notifier
 
-    prepare_process()
+    inheritance = Handover.from_environ(os.environ)
+    inheritance.hold_signals()
+    descriptors.reserve()
+    spawner.forget_inherited_signals()
     notifier = Notifier.from_environ(os.environ)
     load = functools.partial(
         config.load, runtime_dir=options.runtime_dir, state_dir=options.state_dir
@@ -61,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     for problem in loaded.warnings:
         print(f"warning: {problem}", file=sys.stderr)
     try:
-        return asyncio.run(Daemon(tree, log, load, notifier, console).run())
+        return asyncio.run(Daemon(tree, log, load, notifier, inheritance, console).run())
     except (SupervisordNGError, OSError) as error:
         print(f"supervisord-ng: {error}", file=sys.stderr)
         notifier.status(str(error))
@@ -82,6 +91,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--runtime-dir", metavar="DIR", help="sockets and lock; wins over the file")
     parser.add_argument("--state-dir", metavar="DIR", help="store and logs; wins over the file")
+    parser.add_argument(
+        "--check-takeover",
+        action="store_true",
+        help="say whether this version could replace the daemon that runs, and change nothing",
+    )
     parser.add_argument(
         "--console", action="store_true", help="print workers' output and decisions for a person"
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
 
+from supervisord_ng import limits
 from supervisord_ng.core.effects import Reply
 from supervisord_ng.core.events import Call, Event
 from supervisord_ng.core.state import NodeState, Phase, Standing
@@ -49,6 +51,7 @@ class Operators:
         feed: takes an event for the core.
         state: the core's state as of now.
         remains: what is known of a worker's latest incarnation.
+        when_written: calls back, in another thread, when all that has been decided is on the disk.
     """
 
     def __init__(
@@ -56,10 +59,12 @@ class Operators:
         feed: Callable[[Event], None],
         state: Callable[[], NodeState],
         remains: Callable[[str], Remains | None],
+        when_written: Callable[[Callable[[], None]], None],
     ) -> None:
         self._feed = feed
         self._state = state
         self._remains = remains
+        self._when_written = when_written
         self._next = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._why: dict[int, str | None] = {}  # of failed starts, until they are told
@@ -81,7 +86,22 @@ class Operators:
             "restart": self._restart,
         }
         ordered = list(reversed(rows)) if verb == "stop" else rows
-        return [await act[verb](row) for row in ordered]
+        outcomes = [await act[verb](row) for row in ordered]
+        await self.written()
+        return outcomes
+
+    async def written(self) -> None:
+        """Answer when a crash of the daemon cannot undo it any more; a full disk is not waited for."""
+        loop = asyncio.get_running_loop()
+        written = asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may be closed by then
+                loop.call_soon_threadsafe(written.set)
+
+        self._when_written(tell)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(written.wait(), limits.ORDER_WRITTEN_S)
 
     async def _start(self, row: Row) -> Outcome:
         if row.kind == "supervisor" and self._is_up(row.path):

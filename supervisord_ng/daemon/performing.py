@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from supervisord_ng.core.effects import (
@@ -36,6 +37,10 @@ class Performer:
         self._specs: dict[str, WorkerSpec] = {}
         self._crash_ids: dict[str, str] = {}  # the report about the end that is noted next
 
+    def know(self, specs: Mapping[str, WorkerSpec]) -> None:
+        """These workers, by path, were started by an earlier daemon."""
+        self._specs.update(specs)
+
     def perform(self, effect: Effect) -> Event | None:
         """Carry one effect out; return what the world says to it at once."""
         if isinstance(effect, OfLink):
@@ -67,7 +72,7 @@ class Performer:
         match effect:
             case Spawn():
                 self._specs[effect.path] = effect.spec
-                self._daemon.store.save_incarnations({effect.path: effect.incarnation})
+                self._daemon.numbers.use(effect.path, effect.incarnation)
                 return workers.spawn(effect)
             case AskStop():
                 workers.ask_stop(effect)
@@ -88,5 +93,5 @@ class Performer:
         daemon = self._daemon
         daemon.neighbours.noted(note)
         if note.kind != "worker" and note.event is EventName.STARTING:
-            daemon.store.save_incarnations({note.path: note.incarnation})
+            daemon.numbers.use(note.path, note.incarnation)
         daemon.feed.note(note, report=self._crash_ids.pop(note.path, None))

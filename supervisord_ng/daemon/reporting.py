@@ -35,6 +35,7 @@ class Reporter:
         log_lines: how many last lines of the log a report holds.
         workers: what is known of the dead.
         lag_ns: the daemon's own lag, shown beside a missed heartbeat.
+        expect: told the id of a report when it is begun.
         keep: takes the complete report.
     """
 
@@ -45,6 +46,7 @@ class Reporter:
         log_lines: int,
         workers: Workers,
         lag_ns: Callable[[], int],
+        expect: Callable[[str], None],
         keep: Callable[[CrashReport], None],
     ) -> None:
         self._loop = loop
@@ -52,6 +54,7 @@ class Reporter:
         self.log_lines = log_lines
         self._workers = workers
         self._lag_ns = lag_ns
+        self._expect = expect
         self._keep = keep
         self._ids = building.IdSource()
         self._unfinished: deque[_Pending] = deque()
@@ -63,6 +66,7 @@ class Reporter:
         `spec` is the child's when it is a worker.
         """
         report_id = self._ids.next(int(clock.wall_s() * 1000))
+        self._expect(report_id)
         if effect.context is Context.SHUTDOWN:
             gave_up = self._gave_up(effect, report_id)
             self._begin(lambda _: gave_up)
@@ -87,7 +91,7 @@ class Reporter:
         pending = self._begin(make)
         if remains is not None and spec is not None:
             if "log" in (spec.launch.stdout, spec.launch.stderr):
-                self._await_tail(pending, remains.path, spec)
+                self._await_tail(pending, remains, spec)
             if _may_still_speak(remains, effect):
                 self._tracebacks[remains.path, remains.incarnation] = pending
                 self._await(pending, _TRACEBACK, limits.CRASH_FRAME_WAIT_NS)
@@ -144,13 +148,15 @@ class Reporter:
             self._keep(pending.make(pending.tail))
         self._tracebacks = {key: it for key, it in self._tracebacks.items() if it.awaited}
 
-    def _await_tail(self, pending: _Pending, path: str, spec: WorkerSpec) -> None:
+    def _await_tail(self, pending: _Pending, remains: Remains, spec: WorkerSpec) -> None:
         """Read the last lines when the writer of logs has come so far."""
         lines, log = self.log_lines, spec.log
         is_json = log.format == "json"
 
         def read(written: int) -> tuple[str, ...]:
-            return tuple(logtail.tail(log.file, lines, written=written, is_json=is_json))
+            # Of one that is adopted nobody knows where in the log its output begins.
+            own = None if remains.adopted else written
+            return tuple(logtail.tail(log.file, lines, written=own, is_json=is_json))
 
         def done(tail: tuple[str, ...]) -> None:
             pending.tail = tail
@@ -158,7 +164,7 @@ class Reporter:
 
         pending.tail = (_NO_TAIL,)
         self._await(pending, _TAIL, limits.LOG_TAIL_WAIT_NS)
-        self._workers.read_log(path, read, done)
+        self._workers.read_log(remains.path, read, done)
 
 
 class _Pending:
@@ -192,5 +198,6 @@ def _evidence(
         log_tail=tail,
         usage=remains.usage,
         lag_ms=lag_ms,
+        adopted=remains.adopted,
         message=remains.message or remains.finding,
     )

@@ -7,11 +7,10 @@ reverse of it.
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import os
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,13 +25,17 @@ from supervisord_ng.core.events import Kill as KillSupervisor
 from supervisord_ng.core.events import Stop
 from supervisord_ng.core.flight import Flight
 from supervisord_ng.daemon.announcer import Announcer
+from supervisord_ng.daemon.beginning import Beginning, find_cgroups
 from supervisord_ng.daemon.console import Console
 from supervisord_ng.daemon.feed import Feed
+from supervisord_ng.daemon.ledger import Ledger
 from supervisord_ng.daemon.neighbours import Neighbours
+from supervisord_ng.daemon.numbers import Numbers
 from supervisord_ng.daemon.operators import Operators
 from supervisord_ng.daemon.performing import Performer
 from supervisord_ng.daemon.reloads import Load, Reloads
 from supervisord_ng.daemon.reporting import Reporter
+from supervisord_ng.daemon.upgrade import Upgrade
 from supervisord_ng.daemon.verbs import Verbs
 from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE, ControlError, InternalError
 from supervisord_ng.model import paths
@@ -44,20 +47,17 @@ from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
 from supervisord_ng.runtime import (
     clock,
-    descriptors,
-    leftovers,
+    procfs,
     reaper,
     recorder,
     rundir,
     signals,
-    spawner,
 )
-from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
+from supervisord_ng.runtime.handover import Handover
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
+from supervisord_ng.runtime.tokens import Tokens
 from supervisord_ng.runtime.workers import Workers
-
-CGROUPS_SWITCH = "SNG_CGROUPS"  # "off": treat workers as on a host without cgroups
 
 
 class Daemon:
@@ -68,15 +68,24 @@ class Daemon:
         log: the daemon's own log.
         load: reads a configuration as it read that of `tree`.
         notifier: towards the service manager.
+        inheritance: what this process was handed by the daemon that it was before.
         console: for ``sng run``, else None.
     """
 
     def __init__(
-        self, tree: TreeSpec, log: Any, load: Load, notifier: Notifier, console: Console | None
+        self,
+        tree: TreeSpec,
+        log: Any,
+        load: Load,
+        notifier: Notifier,
+        inheritance: Handover,
+        console: Console | None,
     ) -> None:
         self.tree = tree
         self._notifier = notifier
         self.reloads = Reloads(self, load)
+        self.upgrade = Upgrade(self, inheritance, log)
+        self._inheritance = inheritance
         self.pid = os.getpid()
         self.started_ns = clock.monotonic_ns()
         self._log = log
@@ -92,7 +101,7 @@ class Daemon:
         """
         node = self.tree.node
         rundir.prepare(node.runtime_dir, node.state_dir, node.log_dir)
-        with rundir.Lock((node.runtime_dir, node.state_dir)):
+        with rundir.Lock((node.runtime_dir, node.state_dir), self._inheritance.locks) as self.lock:
             self._loop = asyncio.get_running_loop()
             self._ended: asyncio.Future[int] = self._loop.create_future()
             await self._open()
@@ -141,10 +150,15 @@ class Daemon:
 
     # --- begin and end ---------------------------------------------------------------------------
     async def _open(self) -> None:
-        node = self.tree.node
-        loop = self._loop
-        loop.set_exception_handler(self._callback_failed)
-        store_path = os.path.join(node.state_dir, paths.STORE)
+        self._loop.set_exception_handler(self._callback_failed)
+        self._open_store()
+        self._open_tree()
+        await self._open_doors()
+        self._handle_signals()
+
+    def _open_store(self) -> None:
+        """What is kept, and who is told."""
+        store_path = os.path.join(self.tree.node.state_dir, paths.STORE)
         keep = self.tree.reports
         self.store = Store.open(
             store_path,
@@ -152,91 +166,121 @@ class Daemon:
             max_count=keep.max_count,
             on_problem=self._log.warning,
             on_stored=None if self.tree.parent is None else self._stored,
+            boot=procfs.boot_id(),
         )
+        self.numbers = Numbers(self.store.load_incarnations(), self.store.save_incarnations)
+        self.ledger = Ledger(self.store.record, self.store.confirm)
         self.reader = Reader(store_path)
-        self.feed = Feed(node.name, self._published)
+        self.feed = Feed(self.tree.node.name, self._published)
         self.announcer = Announcer(
-            loop,
+            self._loop,
             self._notifier,
             self.rows,
             lambda error: self._log.warning("cannot tell the service manager", error=str(error)),
         )
+
+    def _open_tree(self) -> None:
+        """The core and its hands."""
+        node, loop = self.tree.node, self._loop
         self._recorder = recorder.Recorder(node.name)
-        self.shell = Shell(loop, Performer(self).perform, self._drain, self._failed, self._recorder)
+        self._performer = Performer(self)
+        self.shell = Shell(
+            loop,
+            self._performer.perform,
+            self._drain,
+            self._failed,
+            self._recorder,
+            self.ledger.turned,
+        )
         tap = None if self._console is None else self._console.output
-        self._cgroups = self._find_cgroups()
+        tokens = Tokens(node.state_dir)
+        cgroups = find_cgroups(node.runtime_dir, self._log)
         self.workers = Workers(
             loop,
             node,
             self.shell.feed,
             on_traceback=self._traceback_arrived,
             on_problem=self._log.warning,
-            cgroups=self._cgroups,
+            tokens=tokens,
+            cgroups=cgroups,
             tap=tap,
         )
+        self._beginning = Beginning(
+            self.tree,
+            self.workers,
+            cgroups,
+            tokens,
+            self.feed.publish,
+            self._log,
+            is_upgrade=self._inheritance.is_upgrade,
+        )
+        self._recalled = self._beginning.recall(os.path.join(node.state_dir, paths.STORE))
         self.reporter = Reporter(
             loop,
             node.name,
-            keep.log_lines,
+            self.tree.reports.log_lines,
             self.workers,
             self.shell.lag_ns,
+            self.ledger.expect,
             self._keep_report,
         )
-        self.operators = Operators(self.shell.feed, lambda: self.shell.state, self.workers.remains)
+
+    async def _open_doors(self) -> None:
+        """For operators and other nodes."""
+        self.operators = Operators(
+            self.shell.feed,
+            lambda: self.shell.state,
+            self.workers.remains,
+            self.ledger.when_written,
+        )
         self.control = ControlServer(
-            os.path.join(node.runtime_dir, paths.CONTROL_SOCKET),
+            os.path.join(self.tree.node.runtime_dir, paths.CONTROL_SOCKET),
             Verbs(self).handle,
-            control_group=node.control_group,
+            control_group=self.tree.node.control_group,
             log=self._log.warning,
         )
         self.neighbours = Neighbours(
-            loop, self.tree, self.store, self.shell, self.control.lines, self.feed, self._log
+            self._loop,
+            self.tree,
+            self.store,
+            self.shell,
+            self.control.lines,
+            self.feed,
+            self._log,
         )
         await self.control.start()
-        self._handle_signals()
-
-    def _find_cgroups(self) -> Cgroups | None:
-        """Where workers get cgroups of their own, None where the host does not let us, or an operator."""
-        if os.environ.get(CGROUPS_SWITCH) == "off":
-            return None
-        try:
-            return Cgroups(self.tree.node.runtime_dir)
-        except UnavailableError as error:
-            self._log.info("workers get no cgroups", reason=str(error))
-        return None
 
     def _boot(self) -> None:
         if not reaper.become_subreaper():
             self._log.warning("cannot become subreaper; orphans of workers may escape")
         self._log.info("starting", node=self.tree.node.name, tree=self.tree.source, pid=self.pid)
         self.announcer.begin()
-        self._end_leftovers()
-        self.workers.captures.rescue(self.tree.root)
-        incarnations = self.store.load_incarnations()
-        self.shell.boot(
-            self.tree.root,
+        begun = self._beginning.begin(
+            self._recalled,
+            self.store.load_incarnations(),
             seed=secrets.randbits(64),
-            incarnations=incarnations,
             name=self.tree.node.name,
             boot_id=self.neighbours.links.boot_id,
             parent=self.tree.parent,
             outbox=self.neighbours.outbox(),
         )
-
-    def _end_leftovers(self) -> None:
-        """Nothing may run twice: what a killed daemon left behind goes before anything is started."""
-        if self._cgroups is not None:
-            self._cgroups.kill_leftovers()
-        ended, survivors = leftovers.end_leftovers(self.workers.heartbeats.endpoint)
-        if ended:
-            self._log.warning("ended what an earlier daemon left running", pids=ended)
-        if survivors:
-            self._log.error("cannot end what an earlier daemon left running", pids=survivors)
+        self.workers.captures.rescue(self.tree.root)
+        self.shell.begin(begun.state, begun.effects)
+        self._performer.know(self.worker_specs())
+        self.shell.go(begun.news)
+        if begun.news:
+            self.shell.settle()
+        self._beginning.end_unclaimed()
+        if begun.outdated:
+            rows = [row for row in self.rows() if row.path in begun.outdated]
+            self.keep_task(asyncio.ensure_future(self.operators.order("restart", rows)))
 
     async def _close(self) -> None:
         self.shell.close()
         await self.workers.captures.flush()  # the last reports wait for the last lines
         self.reporter.flush()
+        if self.shell.has_begun:  # and is over: nothing of it runs any more
+            self.ledger.turned(replace(self.shell.state, halted=True))
         await self.control.close()
         self.neighbours.links.close()
         self.workers.close()
@@ -276,7 +320,8 @@ class Daemon:
         """The core is wrong, and nothing it says may be believed: leave nothing behind and end."""
         self._log.critical("internal error, please report it", exc_info=error)
         self.workers.kill_all()
-        self._keep_flight(error)
+        flight = self._recorder.flight(self.shell.state, error)
+        recorder.keep(flight, self.tree.node.state_dir, self._log.error)
         self._end(EXIT_SOFTWARE)
 
     def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -286,18 +331,6 @@ class Daemon:
             self._failed(error)
         else:
             self._log.error("a callback failed", what=context.get("message"), exc_info=error)
-
-    def _keep_flight(self, error: BaseException) -> None:
-        """Write down what led to a failure, so that whoever looks into it can live it again."""
-        directory = self.tree.node.state_dir
-        try:
-            path = recorder.write(self._recorder.flight(self.shell.state, error), directory)
-        except OSError as problem:
-            self._log.error("cannot keep a flight record", error=str(problem))
-            return
-        self._log.critical("flight record kept", file=path)
-        told = f"wrote {path}; please send it along, it has no values of environment variables"
-        os.write(2, f"supervisord-ng: {told}\n".encode())
 
     # --- small wires -----------------------------------------------------------------------------
     def _drain(self) -> None:
@@ -311,7 +344,7 @@ class Daemon:
         self.reporter.traceback_arrived(remains)
 
     def _keep_report(self, report: CrashReport) -> None:
-        self.store.append(report)
+        self.ledger.complete(report)
         self._log.warning(
             "crash report",
             id=report.id,
@@ -338,33 +371,28 @@ class Daemon:
             row,
             status_text=self.workers.status_text(row.path),
             log_dropped_bytes=self.workers.dropped_bytes(row.path),
+            adopted=self.workers.is_adopted(row.path),
         )
 
-    def _reload_by_signal(self) -> None:
-        async def reload() -> None:
+    def _by_signal(self, order: Coroutine[Any, Any, Any]) -> None:
+        async def attempt() -> None:
             try:
-                await self.reloads.reload(None)
+                await order
             except ControlError as error:
                 for line in error.message.splitlines():
                     self._log.error(line)
 
-        self.keep_task(self._loop.create_task(reload()))
+        self.keep_task(self._loop.create_task(attempt()))
 
     def _handle_signals(self) -> None:
         actions: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: lambda: self.stop("SIGTERM"),
             signal.SIGINT: lambda: self.stop("SIGINT"),
-            signal.SIGHUP: self._reload_by_signal,
+            signal.SIGHUP: lambda: self._by_signal(self.reloads.reload(None)),
             signal.SIGUSR1: self.workers.reopen_logs,
-            signal.SIGUSR2: lambda: self._log.warning("cannot upgrade: not supported yet"),
+            signal.SIGUSR2: lambda: self._by_signal(self.upgrade.begin("SIGUSR2")),
             signal.SIGQUIT: lambda: None,
         }
         for number, act in actions.items():
             signals.handle(self._loop, number, act)
-
-
-def prepare_process() -> None:
-    """What has to be done once, before anything else: signals that our own parent ignored or blocked."""
-    faulthandler.enable()  # a watchdog that aborts us leaves the stack that we hung in
-    descriptors.reserve()
-    spawner.forget_inherited_signals()
+        self._inheritance.release_signals()

@@ -129,6 +129,7 @@ class Verbs:
             "logs": (Reading, self._logs),
             "logs.files": (Paths, self._logs_files),
             "shutdown": (Ending, self._shutdown),
+            "upgrade": (Nothing, self._upgrade),
             "version": (Nothing, self._version),
             **Changes(daemon).table(),
         }
@@ -307,6 +308,10 @@ class Verbs:
         else:  # the goodbye must not overtake the answer
             asyncio.get_running_loop().call_later(limits.SHUTDOWN_ANSWER_S, stop)
         return {}
+
+    async def _upgrade(self, caller: Caller, _: Nothing) -> dict[str, Any]:
+        who = f"operator (uid {caller.uid}, pid {caller.pid})"
+        return {"version": await self._daemon.upgrade.begin(who)}
 
     async def _version(self, _: Caller, __: Nothing) -> dict[str, Any]:
         return {

@@ -13,4 +13,5 @@ OUTPUT_DIRECTORY = "output"  # the FIFOs of workers
 
 LOCK = "lock"  # in runtime_dir and in state_dir
 STORE = "store.sqlite"  # in state_dir
+MARK_KEY = "mark.key"  # in state_dir
 KEY_FILE = "node.key"  # in state_dir

@@ -24,4 +24,5 @@ class Remains(msgspec.Struct):
     usage: Usage | None = None
     message: str | None = None
     finding: str | None = None  # what the last look at it from outside found wrong
+    adopted: bool = False  # an earlier daemon has started it
     spoke: bool = False  # its SDK has connected, so a traceback may still be on its way

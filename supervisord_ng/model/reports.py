@@ -92,6 +92,7 @@ class EventName(StrEnum):
     LINK_DOWN = "link_down"
     REPORT_SENT = "report_sent"
     SHUTDOWN = "shutdown"
+    UPGRADE = "upgrade"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -49,6 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     autostart: bool = True
     last_exit_ok: bool | None = None  # whether that end was normal or asked for
     backoff_s: float | None = None  # how long until the restart
+    adopted: bool = False  # an earlier daemon has started it
 
 
 class ParentLink(msgspec.Struct, frozen=True):

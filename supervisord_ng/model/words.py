@@ -12,6 +12,7 @@ Mood = Literal["good", "bad", "plain", "dim"]
 _MOODS: dict[EventName, Mood] = {
     EventName.STARTING: "dim",
     EventName.STARTED: "good",
+    EventName.ADOPTED: "good",
     EventName.READY: "good",
     EventName.START_FAILED: "bad",
     EventName.EXITED: "plain",
@@ -125,6 +126,14 @@ def _shutdown(event: Event) -> str:
     return f"shutting down: {event.detail or 'asked'}"
 
 
+def _upgrade(event: Event) -> str:
+    return f"replacing itself: {event.detail or 'asked'}"
+
+
+def _adopted(event: Event) -> str:
+    return f"adopted from an earlier daemon{_pid(event)}"
+
+
 def _started(event: Event) -> str:
     return f"started{_pid(event)}" if event.kind == "worker" else "all its children are up"
 
@@ -201,6 +210,8 @@ _SENTENCES: dict[EventName, Callable[[Event], str]] = {
     EventName.KILLED: _killed,
     EventName.COMMAND: _command,
     EventName.SHUTDOWN: _shutdown,
+    EventName.UPGRADE: _upgrade,
+    EventName.ADOPTED: _adopted,
     EventName.LINK_UP: _link_up,
     EventName.LINK_DOWN: _link_down,
     EventName.REPORT_SENT: _report_sent,

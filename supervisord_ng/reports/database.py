@@ -37,8 +37,17 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE incarnation (path TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE journal (
+            kind TEXT NOT NULL,
+            path TEXT NOT NULL,
+            body BLOB NOT NULL,
+            PRIMARY KEY (kind, path)
+        ) WITHOUT ROWID""",
+    ),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
+_WITH_JOURNAL = 2
 
 _COMPANIONS = ("", "-wal", "-shm")  # https://sqlite.org/wal.html
 _NO_SHM = (
@@ -52,10 +61,10 @@ _NO_SHM = (
 def connect_writer(path: str) -> sqlite3.Connection:
     """Open the store for writing, make it when it is missing, bring it up to our schema.
 
-    Every transaction is begun and ended by hand, and is on the disk when COMMIT returns: WAL with
-    synchronous=FULL survives the loss of power. It costs one fsync for a batch, and nothing more
-    for a batch of 500 than for one (NORMAL, which only survives our own death, saves 0.2 ms of 0.3
-    for one report).
+    Every transaction is begun and ended by hand, and is on the disk when COMMIT returns, unless
+    `set_durable` says otherwise: WAL with synchronous=FULL survives the loss of power. It costs one
+    fsync for a batch, and nothing more for a batch of 500 than for one (NORMAL, which only survives
+    our own death, saves 0.2 ms of 0.3 for one report).
 
     Raises:
         StoreError: the file belongs to a newer version of us, or to another program.
@@ -70,12 +79,17 @@ def connect_writer(path: str) -> sqlite3.Connection:
     try:
         _check_version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        set_durable(connection, durable=True)
         _migrate(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def set_durable(connection: sqlite3.Connection, *, durable: bool) -> None:
+    """Let the next transactions survive the loss of power, or only our own death (no fsync in WAL mode)."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
 
 
 def connect_reader(path: str) -> sqlite3.Connection:
@@ -105,6 +119,11 @@ def connect_reader(path: str) -> sqlite3.Connection:
 def is_empty(connection: sqlite3.Connection) -> bool:
     """Say whether the file holds nothing yet: its maker died, or had no space, at the start."""
     return _version(connection) == 0
+
+
+def has_journal(connection: sqlite3.Connection) -> bool:
+    """Say whether the file is of a version that keeps a journal."""
+    return _version(connection) >= _WITH_JOURNAL
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:

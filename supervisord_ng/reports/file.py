@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from supervisord_ng import limits
+from supervisord_ng.core.state import NodeState
 from supervisord_ng.reports import database, outbox
+from supervisord_ng.reports.journal import Journal
 from supervisord_ng.reports.outbox import Position
 from supervisord_ng.reports.queue import Row
 
@@ -50,6 +52,7 @@ class Writing(NamedTuple):
         sends: whether there is a node above, so that what goes unsent is lost.
         now: seconds since the epoch.
         keep_ns, max_count: what is kept.
+        state: of the node, for the journal; None: not known yet.
     """
 
     rows: Sequence[Row]
@@ -61,6 +64,7 @@ class Writing(NamedTuple):
     now: float
     keep_ns: int
     max_count: int
+    state: NodeState | None = None
 
 
 class Written(NamedTuple):
@@ -76,10 +80,12 @@ class StoreFile:
     """The file at one path. `on_problem` is told, in words, when it is not the one that it was.
 
     Attributes:
+        journal: what runs, in the same file.
         position: of the outbox, as the open file says it.
     """
 
-    def __init__(self, path: str, on_problem: Callable[[str], None]) -> None:
+    def __init__(self, path: str, on_problem: Callable[[str], None], journal: Journal) -> None:
+        self.journal = journal
         self.position = Position()
         self._path = path
         self._on_problem = on_problem
@@ -110,6 +116,7 @@ class StoreFile:
 
     def disconnect(self) -> None:
         """Close the file."""
+        self.journal.forget()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -132,7 +139,13 @@ class StoreFile:
         """Write all of it, and remove what is too old or too much, in one transaction of the open file."""
         connection = self._connection
         assert connection is not None
+        lacks = self.journal.lacks(wanted.state)
+        pressing = wanted.state is not None and lacks and self.journal.is_pressing(wanted.state)
+        reports_only = bool(wanted.rows or wanted.incarnations or not lacks)
+        database.set_durable(connection, durable=reports_only or pressing)
         connection.execute("BEGIN IMMEDIATE")
+        if wanted.state is not None and lacks:
+            self.journal.write(connection, wanted.state)
         if self.position.last < wanted.position.last:
             outbox.go_on_after(connection, wanted.position.last)
         rows = wanted.rows

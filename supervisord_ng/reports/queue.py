@@ -93,6 +93,11 @@ class Queue:
         """Whether there is anything to write."""
         return bool(self._own or self._parcels)
 
+    @property
+    def has_own(self) -> bool:
+        """Whether reports of this node wait that are not being written."""
+        return bool(self._own)
+
     def put(self, report: CrashReport, stored: float, done: Callable[[str], None] | None) -> None:
         """Take a report of this node; the oldest makes room for it, and is counted."""
         body = msgspec.json.encode(report)

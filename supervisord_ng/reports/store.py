@@ -12,15 +12,17 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from supervisord_ng import limits
+from supervisord_ng.core.state import NodeState
 from supervisord_ng.errors import StoreError
 from supervisord_ng.model.reports import CrashReport
 from supervisord_ng.reports import database
 from supervisord_ng.reports.file import StoreFile, Writing
+from supervisord_ng.reports.journal import Journal
 from supervisord_ng.reports.outbox import Position
 from supervisord_ng.reports.queue import Parcel, Queue, Row, Waiting, row_of
 from supervisord_ng.reports.reader import Reader
@@ -46,6 +48,7 @@ class _Batch(NamedTuple):
     parcels: list[Parcel]
     incarnations: dict[str, int]
     saved: list[Callable[[], None]]
+    state: NodeState | None
 
 
 class Store:
@@ -59,6 +62,7 @@ class Store:
         on_problem: Callable[[str], None],
         on_stored: Callable[[int], None] | None,
         clock: Callable[[], float],
+        boot: str,
     ) -> None:
         """Use `open` instead."""
         self._path = path
@@ -67,7 +71,9 @@ class Store:
         self._on_problem = on_problem
         self._on_stored = on_stored
         self._clock = clock
-        self._file = StoreFile(path, on_problem)  # this and the next two: the writer's own
+        self._file = StoreFile(
+            path, on_problem, Journal(boot)
+        )  # this and the next two: the writer's own
         self._was_open = False
         self._missing: dict[str, int] = {}  # incarnations that the open file lacks: it is a new one
         self._change = threading.Condition()  # guards everything below
@@ -76,6 +82,7 @@ class Store:
         self._incarnations: dict[str, int] = {}
         self._unsaved: dict[str, int] = {}
         self._on_saved: list[Callable[[], None]] = []
+        self._state: NodeState | None = None
         self._stored = 0
         self._dropped = 0
         self._expired = 0
@@ -92,6 +99,7 @@ class Store:
         on_problem: Callable[[str], None],
         on_stored: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.time,
+        boot: str = "",
     ) -> Store:
         """Open or make the store and start its writer.
 
@@ -107,13 +115,14 @@ class Store:
             on_stored: told, in the writer's thread, the highest number of a report on disk, for the node
                 above; None when there is none.
             clock: seconds since the epoch.
+            boot: names the boot of the host, for the journal.
 
         Raises:
             StoreError: the path cannot be opened at all, or belongs to a newer version or another
                 program; or its incarnation numbers cannot be read, without which old ones would
                 be used again.
         """
-        store = cls(path, keep_ns, max_count, on_problem, on_stored, clock)
+        store = cls(path, keep_ns, max_count, on_problem, on_stored, clock, boot)
         store._open_first()
         store._thread.start()
         return store
@@ -145,6 +154,23 @@ class Store:
             idle = not self._queue
             self._queue.put(report, self._clock(), done)
             if idle:  # otherwise it has been told already
+                self._change.notify()
+
+    def record(self, reports: Sequence[CrashReport], state: NodeState) -> None:
+        """Store reports as `append` does, and the state that they led to, in one transaction; return at once.
+
+        Of several states only the last is written, never before all the reports that were given with it.
+        """
+        with self._change:
+            if self._closing:
+                self._dropped += len(reports)
+                return
+            now = self._clock()
+            for report in reports:
+                self._queue.put(report, now, None)
+            idle = not self._journal_waits()
+            self._state = state
+            if idle or reports:
                 self._change.notify()
 
     def has_room(self, size: int) -> bool:
@@ -184,6 +210,10 @@ class Store:
             if done is not None:
                 self._on_saved.append(done)
             self._change.notify()
+
+    def confirm(self, done: Callable[[], None]) -> None:
+        """Call `done`, in the writer's thread, when all that was given before this call is on the disk."""
+        self.save_incarnations({}, done)
 
     def load_incarnations(self) -> dict[str, int]:
         """Return the last incarnation number of every child that this state_dir ever had."""
@@ -267,8 +297,12 @@ class Store:
             if self._closing and not self._has_unwritten():
                 return None
             reports, parcels = self._queue.take()
-            batch = _Batch(reports, parcels, self._unsaved, self._on_saved)
-            self._unsaved, self._on_saved = {}, []
+            # A state must not be on the disk before the reports of what it has behind it.
+            behind = self._queue.has_own
+            state, saved = (None, []) if behind else (self._state, self._on_saved)
+            batch = _Batch(reports, parcels, self._unsaved, saved, state)
+            self._unsaved = {}
+            self._on_saved = self._on_saved if behind else []
             return batch
 
     def _has_work(self) -> bool:
@@ -276,7 +310,12 @@ class Store:
 
     def _has_unwritten(self) -> bool:
         acked = self._outbox.acked > self._file.position.acked
-        return bool(self._queue or self._unsaved or self._on_saved or acked)
+        return bool(
+            self._queue or self._unsaved or self._on_saved or acked or self._journal_waits()
+        )
+
+    def _journal_waits(self) -> bool:
+        return self._file.journal.lacks(self._state)
 
     def _put_back(self, batch: _Batch) -> None:
         with self._change:
@@ -329,6 +368,7 @@ class Store:
                 now=self._clock(),
                 keep_ns=self._keep_ns,
                 max_count=self._max_count,
+                state=batch.state,
             )
         written = self._file.write(wanted)
         self._missing = {}

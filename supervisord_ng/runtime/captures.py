@@ -93,6 +93,13 @@ class Captures:
         capture.when_written(lambda _: None, done)
         return future
 
+    def detach(self) -> None:
+        """Read no more, and leave the FIFOs to the next daemon; waits until what was read is written."""
+        for capture in self._open.values():
+            capture.close()
+        if not self._intake.close(limits.LOG_FLUSH_TIMEOUT_S):
+            self._on_problem("cannot write the last output of workers: the disk does not take it")
+
     def close(self) -> None:
         """End everything. Waits, for a bounded time, for the disk to take what there is."""
         for name in tuple(self._open):

@@ -18,7 +18,7 @@ import errno
 import hashlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.spec import Resources
@@ -194,10 +194,14 @@ class Cgroups:
                 f"cannot make {self.path}: {spawn_errors.words(error.errno)}"
             ) from error
 
-    def kill_leftovers(self) -> None:
-        """SIGKILL to what a daemon that did not end well has left in the groups, and remove these."""
+    def kill_leftovers(self, spared: Collection[str] = ()) -> None:
+        """SIGKILL to what a daemon that did not end well has left in the groups, and remove these.
+
+        The groups of the workers with the names in `spared` are left alone.
+        """
         for group in self._workers():
-            if not group.remove():
+            name = os.path.basename(group.path).removesuffix(_WORKER)
+            if name not in spared and not group.remove():
                 group.kill()
 
     def make_room(self) -> None:
@@ -212,6 +216,15 @@ class Cgroups:
         for path in (self.path, self._own):  # from the bottom up, the kernel wants it so
             for controller in sorted(_words(path, "cgroup.subtree_control")):
                 _write(path, "cgroup.subtree_control", f"-{controller}")
+
+    def holding(self, pid: int, name: str) -> Cgroup | None:
+        """The group of this worker, if the process is in it: ours, or that of a daemon that stood elsewhere."""
+        try:
+            path = _path_of(pid)
+        except (OSError, UnavailableError):
+            return None
+        ours = f"/{os.path.basename(self.path)}/{name}{_WORKER}"
+        return Cgroup(path) if path.endswith(ours) else None
 
     def of_worker(self, name: str) -> Cgroup:
         """The group of this worker, made where it is missing.
@@ -303,7 +316,12 @@ class Cgroups:
 
 def _own_path() -> str:
     """The directory of the cgroup that this process is in."""
-    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+    return _path_of("self")
+
+
+def _path_of(pid: int | str) -> str:
+    """The directory of the cgroup that a process is in, as we see it."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         own = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
     if own is None:
         raise UnavailableError("this kernel has no cgroup v2")

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 from collections.abc import Callable
 
 import zmq
@@ -126,6 +125,7 @@ class HeartbeatServer:
 
     def register(
         self,
+        token: str,
         path: str,
         incarnation: int,
         uid: int | None,
@@ -133,40 +133,24 @@ class HeartbeatServer:
         timeout_ms: int = 0,
         *,
         awaited: bool = False,
-    ) -> str:
-        """Let an incarnation speak, before it is started.
+    ) -> None:
+        """Let an incarnation speak, before it is started or when it is adopted.
 
         Args:
+            token: that it has in $SNG_TOKEN.
             path: of the worker in the tree.
             incarnation: of this start of it.
             uid: that the worker runs as; None: the daemon's own.
             interval_ms: between two beats, told to the worker; 0: nobody counts its beats.
             timeout_ms: of silence that is a hang; 0: nobody judges it.
             awaited: its `ready` is waited for.
-
-        Returns:
-            The token, for $SNG_TOKEN.
         """
-        token = secrets.token_hex(limits.TOKEN_BYTES)
-        self.adopt(token, path, incarnation, uid, interval_ms, timeout_ms)
-        if awaited:
-            self._await(token.encode())
-        return token
-
-    def adopt(
-        self,
-        token: str,
-        path: str,
-        incarnation: int,
-        uid: int | None,
-        interval_ms: int,
-        timeout_ms: int = 0,
-    ) -> None:
-        """Let an incarnation speak that has its token from an earlier daemon; see `register`."""
         owner = os.geteuid() if uid is None else uid
         worker = _Worker(path, incarnation, owner, interval_ms, timeout_ms)
         self._workers[token.encode()] = worker
         self._traffic.add(interval_ms, timeout_ms)
+        if awaited:
+            self._await(token.encode())
 
     def unregister(self, token: str) -> None:
         """Stop listening to an incarnation. What it still says is rejected."""

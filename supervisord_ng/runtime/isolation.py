@@ -13,7 +13,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from supervisord_ng import limits
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.spec import LaunchSpec, Resources
 from supervisord_ng.runtime import spawn_errors, spawner
+from supervisord_ng.runtime.adoption import Held
 from supervisord_ng.runtime.cgroups import Cgroup, Cgroups
 from supervisord_ng.runtime.launcher import Launcher
 from supervisord_ng.runtime.procfs import Census
@@ -116,16 +117,60 @@ class Isolation:
                 self._move()
         return process.pid
 
+    def adopt(
+        self, name: str, launch: LaunchSpec, held: Held, mark: str, marked: Collection[int]
+    ) -> None:
+        """Take over a worker that an earlier daemon has started; the reaper watches it from here on.
+
+        Args:
+            name: of the worker.
+            launch: what it was started as.
+            held: its main process.
+            mark: see `start`.
+            marked: the processes that have it.
+        """
+        session = SessionWhole(held.session, mark.encode(), scattered=True)
+        cgroup = self._cgroup_of(name, held, session, marked)
+        whole: Whole = session if cgroup is None else CgroupWhole(cgroup)
+        if cgroup is not None:
+            self._resources[name] = launch.resources
+        self._reaper.watch(held.session, held.pidfd, whole, heir=held.pid)
+
+    def _cgroup_of(
+        self, name: str, held: Held, session: SessionWhole, marked: Collection[int]
+    ) -> Cgroup | None:
+        """The group that holds all of an adopted worker; the earlier daemon may have died while it moved it."""
+        if self._cgroups is None:
+            return None
+        try:
+            cgroup = self._cgroups.holding(held.pid, name)
+            members = set(marked)
+            if cgroup is None:
+                cgroup = self._cgroups.of_worker(name)
+                cgroup.add(held.pid)
+                members |= session.members(Census(lambda: self._reaper.mains)).keys()
+        except OSError as error:
+            self._on_problem(f"cannot move process {held.pid} to its cgroup: {error.strerror}")
+            return None
+        for pid in members.difference(cgroup.pids()):
+            with contextlib.suppress(OSError):  # gone
+                cgroup.add(pid)
+        return cgroup
+
     def forget(self, name: str) -> None:
         """The worker is no longer in the tree."""
         if self._cgroups is not None and name in self._resources:
             del self._resources[name]
             self._cgroups.forget_worker(name)
 
-    def close(self) -> None:
-        """End what helped; workers that run are left alone, in their groups."""
+    def detach(self) -> None:
+        """End what helped, and leave everything else to the next daemon."""
         self._mover.shutdown(wait=True, cancel_futures=True)
         self._launcher.close()
+
+    def close(self) -> None:
+        """End what helped; workers that run are left alone, in their groups."""
+        self.detach()
         if self._cgroups is not None:
             self._cgroups.close()
 

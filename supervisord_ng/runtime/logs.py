@@ -245,6 +245,12 @@ class _Stream:
             self._capture.intake.writer.submit(lambda: log.append(data))
 
 
+def captured(launch: LaunchSpec) -> list[str]:
+    """Which streams of a worker go to its log."""
+    streams = {STDOUT: launch.stdout, STDERR: launch.stderr}
+    return [stream for stream, where in streams.items() if where == "log"]
+
+
 def open_output(launch: LaunchSpec, capture: Capture) -> Output:
     """Open what a new incarnation writes to, and begin it in `capture`.
 
@@ -254,10 +260,9 @@ def open_output(launch: LaunchSpec, capture: Capture) -> Output:
     Raises:
         SpawnError: a file or the FIFO can not be opened; nothing is left open.
     """
-    streams = {STDOUT: launch.stdout, STDERR: launch.stderr}
     opened: dict[str, int] = {}
     try:
-        capture.begin(*(stream for stream, where in streams.items() if where == "log"))
+        capture.begin(*captured(launch))
         stdout = _open_stream(launch.stdout, STDOUT, launch.user, capture, opened)
         stderr = _open_stream(launch.stderr, STDERR, launch.user, capture, opened)
     except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from supervisord_ng.core.events import BecameReady, Event, MainChanged
 from supervisord_ng.errors import ProtocolError
-from supervisord_ng.runtime import sdnotify
+from supervisord_ng.runtime import procfs, sdnotify
 from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.notify import NotifyServer
 from supervisord_ng.runtime.reaper import Reaper
@@ -108,7 +108,7 @@ class Notifications:
             raise _refusal(f"MAINPID={main}: it is not in the session of {record.path}")
         self._reaper.hand_over(record.pid, main, pidfd)
         record.main = record.remains.pid = main
-        self._feed(MainChanged(record.path, record.incarnation, main))
+        self._feed(MainChanged(record.path, record.incarnation, main, procfs.birth_of(main)))
 
 
 def _is_in_session(pid: int, session: int) -> bool:

@@ -40,6 +40,12 @@ def stat_of(pid: int) -> Stat | None:
     return Stat(fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
 
+def birth_of(pid: int) -> int:
+    """When a process was started, in clock ticks since boot; 0 when there is none of this number."""
+    stat = stat_of(pid)
+    return 0 if stat is None else stat.started
+
+
 def environment_of(pid: int) -> frozenset[bytes]:
     """The assignments, NAME=value, with which a process was started.
 
@@ -50,6 +56,21 @@ def environment_of(pid: int) -> frozenset[bytes]:
             return frozenset(file.read().split(b"\0"))
     except OSError:
         return frozenset()
+
+
+def everybody() -> list[int]:
+    """All processes that there are."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def boot_id() -> str:
+    """A name for this boot of the host and this pid namespace: what is known of others says nothing here.
+
+    A container has the boot of its host, and at each start a namespace of its own; pid_namespaces(7).
+    """
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
 
 
 def children_of(pid: int) -> list[int]:
@@ -128,6 +149,15 @@ class Census:
         if pid not in self._environments:
             self._environments[pid] = environment_of(pid)
         return assignment in self._environments[pid]
+
+    def scattered(self, session: int, assignment: bytes) -> list[int]:
+        """Who is in this group or session or has this variable, NAME=value, whoever's child it is."""
+        return [
+            pid
+            for pid in everybody()
+            if (stat := self.stat(pid)) is not None
+            and (session in (stat.group, stat.session) or self.has_variable(pid, assignment))
+        ]
 
     def below(self, pid: int) -> Iterator[int]:
         """Every living descendant of a process."""

@@ -72,7 +72,7 @@ class Reaper:
     Args:
         loop: The loop that wakes it up.
         on_exit: Called with pid, status and usage when a watched main process is dead and reaped;
-            without them when it was an heir (`hand_over`) whom somebody else has reaped. Whether
+            without them when somebody else has reaped it: it was an heir, or adopted. Whether
             something is left of the worker then says `group_is_empty`.
         on_group_empty: Called with the same pid when what was left of the worker is gone as well;
             only after an `on_exit` at which `group_is_empty` was false. Both may call back into the
@@ -111,7 +111,13 @@ class Reaper:
         return self._pidfds.keys()
 
     def watch(
-        self, pid: int, pidfd: int, whole: Whole | None = None, *, hold: bool = False
+        self,
+        pid: int,
+        pidfd: int,
+        whole: Whole | None = None,
+        *,
+        hold: bool = False,
+        heir: int | None = None,
     ) -> None:
         """Take charge of a child that leads its own process group, and of its `pidfd`.
 
@@ -123,11 +129,15 @@ class Reaper:
             pidfd: Of the same; closed here.
             whole: What the worker consists of; otherwise its session and what is found to be of it.
             hold: Do not reap it before `release`, so that its number stays its own.
+            heir: Of a worker that is adopted, its main process, whose `pidfd` is: it need not be our child,
+                and `pid` only names its group and session.
         """
         assert self.group_is_empty(pid), f"{pid} is watched already"
         self._pidfds[pid] = pidfd
         self._mains[pidfd] = pid
         self._wholes[pid] = SessionWhole(pid) if whole is None else whole
+        if heir is not None:
+            self._heirs[pid] = heir
         if hold:
             self._held.add(pid)
         else:
@@ -147,8 +157,7 @@ class Reaper:
         self._forget(pid)
         self._pidfds[pid] = pidfd
         self._mains[pidfd] = pid
-        if heir != pid:
-            self._heirs[pid] = heir
+        self._heirs[pid] = heir
         if pid not in self._held:
             self._epoll.register(pidfd, select.EPOLLIN)
             self._loop.call_soon(

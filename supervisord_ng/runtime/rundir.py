@@ -67,14 +67,19 @@ def _make(what: str, path: str, mode: int) -> None:
 class Lock:
     """The right to be the only daemon of some directories, until `release` or our end."""
 
-    def __init__(self, directories: Iterable[str]) -> None:
+    def __init__(self, directories: Iterable[str], held: Iterable[int] = ()) -> None:
         """Take the lock of every directory, or none.
+
+        Args:
+            directories: each has a lock file of its own.
+            held: descriptors of locks that this process holds since it was another program.
 
         Raises:
             AlreadyRunningError: Another daemon holds one of them.
             SupervisordNGError: A lock file can not be made.
         """
         self._files: dict[tuple[int, int], int] = {}  # (device, inode) to descriptor
+        self._held = {_identity(fd): fd for fd in held}
         try:
             for directory in directories:
                 self._take(directory)
@@ -90,8 +95,12 @@ class Lock:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _LOCK_MODE)
         except OSError as error:
             raise SupervisordNGError(f"cannot open lock file {path}: {_words(error)}") from error
-        status = os.fstat(file)
-        identity = (status.st_dev, status.st_ino)
+        identity = _identity(file)
+        if (
+            identity in self._held
+        ):  # flock(2) belongs to that descriptor, and would refuse us this one
+            os.close(file)
+            file = self._held.pop(identity)
         if (
             identity in self._files
         ):  # one directory in both roles: flock(2) would refuse us to ourselves
@@ -113,6 +122,11 @@ class Lock:
             raise SupervisordNGError(f"cannot lock {path}: {_words(error)}") from error
         self._files[identity] = file
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Of the locks; whoever has them holds the directories."""
+        return tuple(self._files.values())
+
     def release(self) -> None:
         """Let others have the directories."""
         for file in self._files.values():
@@ -129,6 +143,11 @@ class Lock:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _identity(file: int) -> tuple[int, int]:
+    status = os.fstat(file)
+    return status.st_dev, status.st_ino
 
 
 def _words(error: OSError) -> str:

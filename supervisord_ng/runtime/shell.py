@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import get_args
 
 from supervisord_ng import limits
 from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Effect
-from supervisord_ng.core.events import Event, Lagged, Tick, Word
-from supervisord_ng.core.state import NodeState, Outbox
-from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
+from supervisord_ng.core.events import Beats, Event, Lagged, Tick, Word
+from supervisord_ng.core.state import NodeState
 from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.lateness import Lateness
 from supervisord_ng.runtime.recorder import Recorder
@@ -31,6 +30,7 @@ from supervisord_ng.runtime.recorder import Recorder
 Perform = Callable[[Effect], Event | None]
 """Carries one effect out. Returns what the world says to it at once, None if that comes later or never."""
 
+_OF_TIME = (Beats, Lagged, Tick)  # move deadlines; what else they lead to has effects
 _WORDS = frozenset(get_args(Word))
 
 
@@ -43,6 +43,7 @@ class Shell:
         before_judging: called before deadlines are judged: feeds what workers have said by now.
         on_failure: called when the core raises: a bug of ours, after which nothing may go on.
         recorder: remembers what happened.
+        on_change: given the state whenever it has changed in more than signs of life.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Shell:
         before_judging: Callable[[], None],
         on_failure: Callable[[BaseException], None],
         recorder: Recorder,
+        on_change: Callable[[NodeState], None] = lambda _: None,
     ) -> None:
         self._lateness = Lateness()
         self._loop = loop
@@ -59,6 +61,8 @@ class Shell:
         self._before_judging = before_judging
         self._on_failure = on_failure
         self._recorder = recorder
+        self._on_change = on_change
+        self._changed = False
         self._state: NodeState | None = None
         self._events: deque[Event] = deque()
         self._effects: deque[Effect] = deque()
@@ -78,6 +82,11 @@ class Shell:
         assert self._state is not None, "not booted"
         return self._state
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a state."""
+        return self._state is not None
+
     def lag_ns(self) -> int:
         """How late deadlines were looked at, at worst in the last minute: the daemon's own lag."""
         return self._lateness.worst_ns(clock.monotonic_ns())
@@ -87,32 +96,25 @@ class Shell:
         """Whether the core has heard everything that it was fed."""
         return not (self._events or self._heard or self._busy)
 
-    def boot(
-        self,
-        spec: SupervisorSpec,
-        *,
-        seed: int,
-        incarnations: Mapping[str, int],
-        name: str = "",
-        boot_id: str = "",
-        parent: ParentSpec | None = None,
-        outbox: Outbox | None = None,
-    ) -> None:
-        """Start the tree. The arguments are those of `machine.boot`."""
-        assert self._state is None, "booted twice"
-        self._state, effects = machine.boot(
-            spec,
-            seed=seed,
-            now=clock.monotonic_ns(),
-            incarnations=incarnations,
-            name=name,
-            boot_id=boot_id,
-            parent=parent,
-            outbox=outbox,
-        )
-        self._recorder.begin(self._state)
+    def begin(self, state: NodeState, effects: Iterable[Effect]) -> None:
+        """Take charge of a node that `machine` has booted or resumed. Nothing is carried out before `go`."""
+        assert self._state is None, "begun twice"
+        self._state = state
+        self._recorder.begin(state)
         self._effects.extend(effects)
+        self._busy = True
+
+    def go(self, news: Iterable[Event] = ()) -> None:
+        """Carry out what the node asks for, then tell it `news`, before anything else that happens."""
+        self._events.extendleft(reversed(tuple(news)))
+        self._changed = True
+        self._busy = False
         self._turn()
+
+    def settle(self) -> None:
+        """Deal with all that has happened, however long it takes."""
+        while self._turn_asked and not self._failed:
+            self._turn()
 
     def feed(self, event: Event) -> None:
         """Something happened. It is dealt with before this returns, unless something else is just now."""
@@ -150,6 +152,9 @@ class Shell:
             self._busy = False
         if not self._failed:
             self._arm()
+            if self._changed:
+                self._changed = False
+                self._on_change(self.state)
 
     def _take_one(self) -> bool:
         """One event and all its effects; False when there is nothing left to do."""
@@ -173,6 +178,7 @@ class Shell:
         self._recorder.record(now, event, self.state)
         self._state, effects = machine.step(self.state, event, now)
         self._effects.extend(effects)
+        self._changed = self._changed or bool(effects) or type(event) not in _OF_TIME
         return True
 
     def _hear(self, now: int, late_ns: int) -> None:

@@ -35,6 +35,10 @@ class _Wakeup:
         """Python calls this in the main thread, between two instructions of whatever runs there."""
         self._arrived[number] = None
 
+    def undelivered(self) -> tuple[int, ...]:
+        """What has come and was not acted on."""
+        return tuple(self._arrived)
+
     def close(self) -> None:
         """Wake nobody any more."""
         signal.set_wakeup_fd(-1)
@@ -79,3 +83,8 @@ def forget(number: int) -> None:
     if not wakeup.actions:
         wakeup.close()
         _Process.wakeup = None
+
+
+def undelivered() -> tuple[int, ...]:
+    """The signals that have come while the loop did not run, in their order."""
+    return () if _Process.wakeup is None else _Process.wakeup.undelivered()

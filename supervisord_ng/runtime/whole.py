@@ -50,14 +50,16 @@ class SessionWhole:
     Args:
         pid: of its main process, which leads its group and session.
         mark: the assignment in its environment that no other incarnation has, b"" for none.
+        scattered: its orphans need not have come to us; an earlier daemon has started it.
     """
 
-    def __init__(self, pid: int, mark: bytes = b"") -> None:
+    def __init__(self, pid: int, mark: bytes = b"", *, scattered: bool = False) -> None:
         # To kill(2), which killpg(3) calls with -pid, 0 is our own group and 1 is everybody.
         assert pid > 1, f"{pid} is not a worker's process group"
         assert pid != os.getpgrp(), "a worker's process group can not be our own"
         self.pid = pid
         self._mark = mark
+        self._scattered = scattered and bool(mark)
         self._known: dict[int, int] = {}  # members at the last look, with their start times
         self._doomed = False
         self._is_reaped = False
@@ -68,6 +70,8 @@ class SessionWhole:
     def members(self, census: Census) -> dict[int, int]:
         """Everybody but the main process, with the time at which it started."""
         roots = [pid for pid in census.strays if self._claims(pid, census)]
+        if self._scattered:
+            roots += census.scattered(0 if self._number_is_free else self.pid, self._mark)
         if not self._is_reaped:
             roots.append(self.pid)
         found: dict[int, int] = {}
@@ -83,8 +87,13 @@ class SessionWhole:
     def is_gone(self, census: Census) -> bool:
         """Group and session and orphans; whoever shows up after SIGKILL is killed as well."""
         self._is_reaped = True
-        group_is_gone = self._number_is_free or _group_is_gone(self.pid)
         members = self.members(census)
+        if (
+            self._scattered
+        ):  # its dead may lie about unreaped, if it is not we who have to reap them
+            group_is_gone = not any(self._in_group(pid, census) for pid in members)
+        else:
+            group_is_gone = self._number_is_free or _group_is_gone(self.pid)
         if group_is_gone and not any(self._in_session(pid, census) for pid in members):
             self._number_is_free = True
         if self._doomed:
@@ -140,6 +149,10 @@ class SessionWhole:
         if self._in_session(pid, census) or self._known.get(pid) == stat.started:
             return True
         return bool(self._mark) and census.has_variable(pid, self._mark)
+
+    def _in_group(self, pid: int, census: Census) -> bool:
+        stat = census.stat(pid)
+        return stat is not None and stat.group == self.pid and not self._number_is_free
 
     def _in_session(self, pid: int, census: Census) -> bool:
         stat = census.stat(pid)

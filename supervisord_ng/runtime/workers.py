@@ -14,14 +14,10 @@ from typing import TypeVar
 from supervisord_ng import limits
 from supervisord_ng.core.effects import AskStop, Dump, Kill, Reconfigure, Spawn
 from supervisord_ng.core.events import (
-    Beat,
-    Beats,
-    BecameReady,
     Dumped,
     Emptied,
     Event,
     Exited,
-    SelfStopping,
     Spawned,
     SpawnFailed,
 )
@@ -31,20 +27,21 @@ from supervisord_ng.model.exits import SIGKILL, UNKNOWN, ExitStatus, start_faile
 from supervisord_ng.model.remains import Remains
 from supervisord_ng.model.reports import Usage
 from supervisord_ng.model.spec import NodeSpec
-from supervisord_ng.runtime import clock, diagnosis
+from supervisord_ng.runtime import adoption, clock, diagnosis, procfs
+from supervisord_ng.runtime.adoption import Adoptee, Heir
 from supervisord_ng.runtime.captures import Captures, LineTap
 from supervisord_ng.runtime.cgroups import Cgroups
-from supervisord_ng.runtime.heartbeats import HeartbeatServer, Received
 from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.isolation import Isolation
-from supervisord_ng.runtime.logs import open_output
+from supervisord_ng.runtime.logs import captured, open_output
 from supervisord_ng.runtime.notifications import Notifications
 from supervisord_ng.runtime.notify import worker_of
 from supervisord_ng.runtime.probes import Prober, Subject
 from supervisord_ng.runtime.readiness import Watch
 from supervisord_ng.runtime.reaper import Reaper
+from supervisord_ng.runtime.speech import Speech
+from supervisord_ng.runtime.tokens import Tokens
 from supervisord_ng.runtime.troubles import Troubles
-from supervisord_ng.wire import heartbeat as wire
 
 T = TypeVar("T")
 
@@ -58,6 +55,7 @@ class Workers:
         feed: takes the events that happen.
         on_traceback: called when a worker's own account of its crash has arrived.
         on_problem: told, in words, what could not be done to a worker.
+        tokens: of the workers of this node.
         cgroups: where workers get cgroups of their own, None for nowhere.
         tap: gets the workers' output as lines, None for nobody.
     """
@@ -69,19 +67,16 @@ class Workers:
         feed: Callable[[Event], None],
         on_traceback: Callable[[Remains], None],
         on_problem: Callable[[str], None],
+        tokens: Tokens,
         cgroups: Cgroups | None = None,
         tap: LineTap | None = None,
     ) -> None:
         self._loop = loop
         self._node = node
         self._feed = feed
-        self._on_traceback = on_traceback
         self._on_problem = on_problem
         self._records: dict[str, Record] = {}
         self._by_pid: dict[int, Record] = {}
-        self._leaving: dict[
-            str, Remains
-        ] = {}  # by token: gone, but its last words may be on their way
         self.captures = Captures(loop, node.runtime_dir, on_problem, tap)
         troubles = Troubles(on_problem)
         heartbeat_path = os.path.join(node.runtime_dir, paths.HEARTBEAT_SOCKET)
@@ -89,13 +84,18 @@ class Workers:
         self.reaper = Reaper(loop, self._exited, self._emptied, self._last_notifications)
         self._isolation = Isolation(loop, self.reaper, cgroups, on_problem)
         self._prober = Prober(loop, self.reaper)
-        self.heartbeats = HeartbeatServer(
+        self._heirs: dict[str, Heir] = {}
+        self._speech = Speech(
             loop,
             heartbeat_path,
-            self._heard,
+            tokens,
+            self._living,
             self._belongs,
+            feed,
+            on_traceback,
             lambda why: troubles.say("heartbeat", why),
         )
+        self.heartbeats = self._speech.server
         self.notify = Notifications(
             loop,
             self._notify_path,
@@ -109,10 +109,14 @@ class Workers:
     def spawn(self, effect: Spawn) -> Event:
         """Start a worker; answers at once, because exec(2) does."""
         record = self._begin(effect)
+        heir = self._heirs.pop(effect.path, None)
+        if heir is not None and self._take_over(record, heir):
+            record.watch.begin(self._subject(record), record.capture)
+            return Spawned(effect.path, effect.incarnation, heir.pid, heir.birth)
         try:
             pid = self._start(record)
         except SpawnError as error:
-            self._unregister(record)
+            self._speech.dismiss(record)
             record.watch.end()
             record.remains.message = error.message
             record.remains.ended = clock.wall_s()
@@ -120,8 +124,35 @@ class Workers:
         record.pid = record.main = record.remains.pid = pid
         record.remains.started = clock.wall_s()
         self._by_pid[pid] = record
-        record.watch.begin(Subject(record.spec.launch, self._identity(record)), record.capture)
-        return Spawned(effect.path, effect.incarnation, pid)
+        record.watch.begin(self._subject(record), record.capture)
+        return Spawned(effect.path, effect.incarnation, pid, procfs.birth_of(pid))
+
+    def adopt(self, adoptee: Adoptee) -> Event | None:
+        """Take over a worker of an earlier daemon; the answer is its end if that has come meanwhile."""
+        effect = Spawn(adoptee.path, adoptee.incarnation, adoptee.spec)
+        record = self._begin(effect)
+        record.remains.pid, record.remains.started = adoptee.pid, adoptee.since
+        record.remains.adopted = True
+        record.capture.adopt(*captured(record.spec.launch))
+        if not self._take_over(record, adoptee):
+            record.capture.finish()
+            record.watch.end()
+            record.remains.ended = clock.wall_s()
+            return Exited(adoptee.path, adoptee.incarnation, UNKNOWN)
+        record.watch.begin(self._subject(record), record.capture)
+        if adoptee.ready:
+            record.watch.became_ready()
+        if adoptee.ending:
+            record.watch.end()
+        return None
+
+    def expect(self, heirs: dict[str, Heir]) -> None:
+        """Who runs already, by an order that the journal does not know: the answers to the next `spawn`s."""
+        self._heirs = heirs
+
+    def unclaimed(self) -> dict[str, Heir]:
+        """Those of `expect` for whom nobody has asked."""
+        return self._heirs
 
     def ask_stop(self, effect: AskStop) -> None:
         """Ask by the SDK's frame and by the signal; a worker is free to act on either."""
@@ -194,6 +225,11 @@ class Workers:
         record = self._records.get(path)
         return 0 if record is None else record.capture.dropped_bytes
 
+    def is_adopted(self, path: str) -> bool:
+        """Whether the worker runs, and an earlier daemon has started it."""
+        record = self._records.get(path)
+        return record is not None and record.pid is not None and record.remains.adopted
+
     def kill_all(self) -> None:
         """SIGKILL to every worker, because nobody is left to supervise them."""
         for record in tuple(self._by_pid.values()):
@@ -228,6 +264,17 @@ class Workers:
         self.heartbeats.close()
         self.notify.close()
 
+    def detach(self) -> None:
+        """Let go of everything, for the next daemon to take it up; what has been read is written."""
+        for record in self._records.values():
+            record.watch.end()
+        self.reaper.close()
+        self.heartbeats.close()
+        self.notify.close()
+        self._prober.close()
+        self._isolation.detach()
+        self.captures.detach()
+
     # --- starting --------------------------------------------------------------------------------
     def _begin(self, effect: Spawn) -> Record:
         record = self._records.get(effect.path)
@@ -235,7 +282,7 @@ class Workers:
             capture = self.captures.open(names.leaf(effect.path), effect.spec.log)
             record = self._records[effect.path] = Record(effect.path, capture)
         else:
-            self._unregister(record)
+            self._speech.dismiss(record)
         record.begin(effect)
         record.capture.configure(effect.spec.log)
         record.watch = Watch(self._loop, self._prober, self._feed, effect.spec, record.remains)
@@ -260,38 +307,30 @@ class Workers:
             for fd in output.to_close:
                 os.close(fd)
 
+    def _take_over(self, record: Record, it: Adoptee | Heir) -> bool:
+        """Make a running process that of this record, if it is the one that was meant and lives."""
+        held = adoption.hold(it.pid, it.birth)
+        if held is None:
+            return False
+        launch = record.spec.launch
+        record.remains.adopted = record.remains.spoke = True
+        record.capture.adopt(*captured(launch))
+        self._speech.admit(record, it.incarnation)
+        self._isolation.adopt(record.name, launch, held, f"SNG_TOKEN={record.token}", it.marked)
+        record.pid, record.main = held.session, it.pid
+        self._by_pid[held.session] = record
+        return True
+
+    def _subject(self, record: Record) -> Subject:
+        return Subject(record.spec.launch, self._identity(record))
+
     def _identity(self, record: Record) -> dict[str, str]:
         return record.identity(self._node.name, self.heartbeats.endpoint)
 
     def _environment(self, record: Record) -> dict[str, str]:
         """What a worker is told about itself; from now on it may speak."""
-        heartbeat = record.spec.heartbeat
-        record.token = self.heartbeats.register(
-            record.path,
-            record.incarnation,
-            record.spec.launch.user,
-            0 if heartbeat is None else heartbeat.interval_ns // limits.MS,
-            0 if heartbeat is None else heartbeat.timeout_ns // limits.MS,
-            awaited=record.spec.ready.kind == "heartbeat",
-        )
+        self._speech.admit(record, record.incarnation)
         return self._identity(record) | record.credentials(self._notify_path)
-
-    def _unregister(self, record: Record) -> None:
-        """Let an incarnation speak no more; one that has just died may have its last words on their way."""
-        token = record.token
-        if token is None:
-            return
-        record.token = None
-        if record.remains.spoke:
-            self._leaving[token] = record.remains
-            delay_s = limits.CRASH_FRAME_WAIT_NS / limits.SECOND
-            self._loop.call_later(delay_s, self._left, token)
-        else:
-            self.heartbeats.unregister(token)
-
-    def _left(self, token: str) -> None:
-        del self._leaving[token]
-        self.heartbeats.unregister(token)
 
     # --- what happens ----------------------------------------------------------------------------
     def _living(self, path: str, incarnation: int) -> Record | None:
@@ -341,55 +380,3 @@ class Workers:
     def _worker_by_token(self, token: bytes) -> int | None:
         records = self._by_pid.items()
         return next((pid for pid, it in records if it.token and it.token.encode() == token), None)
-
-    def _heard(self, received: list[Received]) -> None:
-        """A batch of messages of the SDK: all signs of life in it are one event."""
-        beats: list[Beat] = []
-        others: list[Event] = []
-        for path, incarnation, message in received:
-            record = self._living(path, incarnation)
-            if record is None:
-                self._last_words(path, incarnation, message)
-                continue
-            record.remains.spoke = True
-            if isinstance(message, wire.Beat):
-                beats.append(Beat(path, incarnation, message.progress))
-            else:
-                others += self._said(record, message)
-        if beats:
-            self._feed(Beats(tuple(beats)))
-        for event in others:
-            self._feed(event)
-
-    def _last_words(self, path: str, incarnation: int, message: wire.WorkerMessage) -> None:
-        """A crash was told before the end and arrives after the next start; a beat so late is nobody's."""
-        if isinstance(message, wire.Beat):
-            self.heartbeats.reject(f"cannot accept beat of {path} #{incarnation}: it has ended")
-        for remains in self._leaving.values():
-            told = (remains.path, remains.incarnation) == (path, incarnation)
-            if told and isinstance(message, wire.Crash):
-                self._keep_traceback(remains, message)
-
-    def _keep_traceback(self, remains: Remains, crash: wire.Crash) -> None:
-        remains.traceback = crash.traceback
-        remains.message = f"{crash.type}: {crash.message}"
-        self._on_traceback(remains)
-
-    def _said(self, record: Record, message: wire.WorkerMessage) -> list[Event]:
-        match message:
-            case wire.Ready() if record.spec.ready.kind == "heartbeat":
-                record.watch.became_ready()
-                return [BecameReady(record.path, record.incarnation)]
-            case wire.Stopping() if record.spec.heartbeat is not None:
-                record.watch.end()  # without a heartbeat nobody misses it: it may as well work on
-                return [SelfStopping(record.path, record.incarnation)]
-            case wire.Status(text):
-                record.status = text
-            case wire.Crash():
-                self._keep_traceback(record.remains, message)
-            case wire.Stacks(text):
-                record.remains.stacks = f"{text}\n{record.remains.stacks or ''}"
-                return [Dumped(record.path, record.incarnation)]
-            case _:
-                pass
-        return []

@@ -12,7 +12,7 @@ from typing import Any, Self
 from supervisord_ng.control.client import Client
 from supervisord_ng.errors import NoDaemonError
 from supervisord_ng.model import paths
-from supervisord_ng.runtime import keeper
+from supervisord_ng.runtime import keeper, leftovers
 from tests.support import eventually, is_alive
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -55,7 +55,9 @@ class Node:
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGTERM)  # the second one kills what is left
                 process.wait(END_TIMEOUT_S)
-        # A daemon that was killed has left the keeper of its workers' output behind, for the next one.
+        # A daemon that was killed has left its workers behind for the next one, and the keeper of their output.
+        if process.returncode == -signal.SIGKILL:
+            leftovers.end_leftovers(f"ipc://{self.runtime_dir / paths.HEARTBEAT_SOCKET}")
         output = str(self.runtime_dir / paths.OUTPUT_DIRECTORY)
         assert keeper.end_previous(output, keeper.previous(output))
 
@@ -82,6 +84,11 @@ class Node:
         """Send the daemon a signal."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    def crash(self) -> None:
+        """kill -9 of the daemon, and of nothing else."""
+        self.signal(signal.SIGKILL)
+        self.ends()
 
     def ends(self, timeout_s: float = END_TIMEOUT_S) -> int:
         """Wait for the daemon's end; return its exit status."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.node import Node
 from tests.daemon.test_restarts import stored_reports
-from tests.support import eventually, is_alive
+from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
@@ -148,25 +147,3 @@ def test_second_daemon_is_refused(short_dir: Path) -> None:
             assert 1 == second.ends()
         assert f"another daemon holds it (pid {node.pid})" in node.stderr.read_text()
         assert before == node.pids()
-
-
-def test_nothing_runs_twice_after_a_killed_daemon(short_dir: Path) -> None:
-    """kill -9 of the daemon: the next one ends what was left running, their children too, and starts anew."""
-    tree = """
-[worker.parent]
-command = ["sh", "-c", "sleep 1000 & echo child $!; wait"]
-"""
-    with Node(short_dir, tree) as first:
-        first.wait_up()
-        log = first.state_dir / "log" / "parent.log"
-        child = int(eventually(lambda: log.read_text().split()[1:2], "its child")[0])
-        parent = first.pids()["parent"]
-        first.signal(signal.SIGKILL)
-        first.ends()
-        assert is_alive(parent)
-        assert is_alive(child)
-        with Node(short_dir, tree) as second:
-            assert second.wait_up().pids()["parent"] != parent
-            assert not is_alive(parent)
-            assert not is_alive(child)
-            assert second.row("parent")["incarnation"] > 1

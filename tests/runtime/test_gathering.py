@@ -59,7 +59,7 @@ def daemon(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Listening:
 
     def register() -> None:
         for number in range(MANY):
-            listening.server.register(f"root/{number}", 1, None, 1000, 3_600_000)
+            listening.server.register(f"t{number}", f"root/{number}", 1, None, 1000, 3_600_000)
 
     listening.call(register)
     return listening
@@ -92,8 +92,9 @@ def test_somebody_who_is_waited_for_ends_the_gathering(daemon: Listening) -> Non
         token = daemon.token.encode()
         worker.send(b"SNG1", token, b"beat", b"1", b"1")
         eventually(lambda: gathers(daemon), "it waits", 20)
-        awaited = daemon.call(
-            lambda: daemon.server.register("root/new", 1, None, 1000, 5000, awaited=True)
+        awaited = "token-of-new"
+        daemon.call(
+            lambda: daemon.server.register(awaited, "root/new", 1, None, 1000, 5000, awaited=True)
         )
         daemon.wait_for(Beat)
         new.send(b"SNG1", awaited.encode(), b"ready")
@@ -120,8 +121,9 @@ def test_stacks_that_were_asked_for_are_read_at_once(daemon: Listening) -> None:
 def test_one_that_is_gone_is_waited_for_no_more(daemon: Listening) -> None:
     """It ended before it was ready: the others gather again."""
     with daemon, Dealer(daemon.server.endpoint) as worker:
-        awaited = daemon.call(
-            lambda: daemon.server.register("root/new", 1, None, 1000, 5000, awaited=True)
+        awaited = "token-of-new"
+        daemon.call(
+            lambda: daemon.server.register(awaited, "root/new", 1, None, 1000, 5000, awaited=True)
         )
         daemon.call(lambda: daemon.server.unregister(awaited))
         worker.send(b"SNG1", daemon.token.encode(), b"beat", b"1", b"1")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from supervisord_ng import limits
+from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Dump, Effect, Spawn
 from supervisord_ng.core.events import (
     Beat,
@@ -45,7 +46,9 @@ class World:
         self.shell = Shell(
             asyncio.get_running_loop(), self._perform, self._say, self._fail, self.recorder
         )
-        self.shell.boot(supervisor("root", BEATING, OTHER), seed=1, incarnations={})
+        tree = supervisor("root", BEATING, OTHER)
+        self.shell.begin(*machine.boot(tree, seed=1, now=clock.monotonic_ns()))
+        self.shell.go()
         self.shell.feed(ALIVE)
 
     def pass_deadline(self, by_ns: int = 0) -> None:

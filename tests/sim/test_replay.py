@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -215,7 +216,8 @@ def test_a_failure_of_the_hands_is_told_from_one_of_the_core(short_dir: Path) ->
 
         shell = Shell(asyncio.get_running_loop(), perform, lambda: None, failed.append, kept)
         spec = SupervisorSpec("root", children=(worker("a"), worker("b")))
-        shell.boot(spec, seed=1, incarnations={})
+        shell.begin(*machine.boot(spec, seed=1, now=time.monotonic_ns()))
+        shell.go()
         return failed[0], kept.flight(shell.state, failed[0])
 
     error, flown = asyncio.run(run())

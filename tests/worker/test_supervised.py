@@ -212,7 +212,7 @@ def test_a_daemon_that_comes_back_hears_everything_again(short_dir: Path) -> Non
         token = daemon.token
         process = daemon.start(UNTIL_STOPPED.format(action=action))
         daemon.wait_for(Beat, 2)
-    with process, Listening(short_dir, adopted=token) as daemon:
+    with process, Listening(short_dir, token=token) as daemon:
         daemon.wait_for(Beat, 2)
         assert ("", "") == end(process)
         daemon.wait_for(Stopping)
