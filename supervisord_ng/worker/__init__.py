@@ -12,7 +12,8 @@ hand, the same program does the same work and says nothing to anybody. No call b
 the daemon does.
 
     heart       the thread that speaks: beats at the interval, passes on what the worker says
-    stopping    the event behind `Worker.stopping`, and SIGTERM
+    stopping    the event behind `Worker.stopping`
+    sigterm     what SIGTERM does to it
     excepthook  uncaught exceptions
     stacks      where every thread stands
     aio         the same for asyncio
@@ -22,21 +23,25 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
 
-from supervisord_ng.worker.stopping import StopEvent, TermHandler
+from supervisord_ng.worker.stopping import StopEvent
 
+# That of `typing` would make the import of the SDK four times as slow; type checkers know the name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+    from typing import Self, TypeVar
+
     from supervisord_ng.worker.aio import AsyncWorker
     from supervisord_ng.worker.excepthook import Hooks
     from supervisord_ng.worker.heart import Heart
+    from supervisord_ng.worker.sigterm import TermHandler
+
+    T = TypeVar("T")
 
 __all__ = ["Worker", "attach", "attach_async"]
-
-T = TypeVar("T")
 
 
 def attach() -> Worker:
@@ -112,15 +117,9 @@ class Worker:
         if self._heart is not None:
             self._heart.say_status(text)
 
-    @contextmanager
-    def idle(self) -> Iterator[None]:
+    def idle(self) -> Idle:
         """Around a wait for work: nothing has to move meanwhile. Speaks for the whole worker."""
-        self._idle.append(None)
-        try:
-            yield
-        finally:
-            self.beat()  # before the idleness ends: an old counter would look like a hang
-            self._idle.pop()
+        return Idle(self)
 
     def beating(self, items: Iterable[T]) -> Iterator[T]:
         """Pass `items` through with a beat for each; end early, losing none, when `stopping`."""
@@ -166,6 +165,7 @@ class Worker:
 
         from supervisord_ng.worker.excepthook import Hooks
         from supervisord_ng.worker.heart import Heart
+        from supervisord_ng.worker.sigterm import TermHandler
 
         if not faulthandler.is_enabled():
             # A SIGSEGV then leaves its stack on standard error: in the log, and so in the report.
@@ -195,6 +195,20 @@ class Worker:
         # A ZeroMQ context must not be touched across a fork, not even to free it: keep it, unused.
         _of_parents.append(self._heart)
         self._heart = None
+
+
+class Idle:
+    """A wait for work, as a context; see `Worker.idle`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        self._worker._idle.append(None)  # noqa: SLF001
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.beat()  # before the idleness ends: an old counter would look like a hang
+        self._worker._idle.pop()  # noqa: SLF001
 
 
 _attached: Worker | None = None
