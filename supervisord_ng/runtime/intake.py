@@ -9,6 +9,7 @@ once and wait in bounded memory; what is more is counted and dropped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 from collections import deque
 from collections.abc import Callable
@@ -16,10 +17,11 @@ from typing import Protocol
 
 from supervisord_ng import limits
 from supervisord_ng.runtime import clock
-from supervisord_ng.runtime.logfile import LogFile
+from supervisord_ng.runtime.logfile import LogFile, Place, bytes_since, cut
 from supervisord_ng.runtime.logwriter import LogWriter
 from supervisord_ng.runtime.outlets import Outlet
 from supervisord_ng.runtime.peek import Peek
+from supervisord_ng.runtime.progress import check_of
 
 # Once for each time it is armed: while a block is under way, a worker that goes on writing wakes nobody.
 _EVENTS = select.EPOLLIN | select.EPOLLONESHOT
@@ -28,8 +30,15 @@ _EVENTS = select.EPOLLIN | select.EPOLLONESHOT
 class Sink(Protocol):
     """Where the bytes of one FIFO go."""
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether what is written is what came."""
+
     def show(self, block: bytes) -> None:
         """Let whoever looks on see what comes next. Each byte is shown once."""
+
+    def whole(self, block: bytes) -> int:
+        """Say how much of what comes next can be written without keeping anything of it in memory."""
 
     def prepare(self, block: bytes) -> bytes:
         """Return what shall be written for what comes next."""
@@ -112,15 +121,34 @@ class Source:
         self._intake = intake
         self._log = log
         self._sink = sink
-        self._held = 0  # bytes that are being written and are still in the FIFO
+        self._held: bytes | None = None  # what is being written and still in the FIFO
         self._queued = 0  # bytes that the writer has of us
         self._taken = 0  # bytes taken out of it, ever
         self._shown = 0  # bytes shown, ever
         self._marks: deque[tuple[int, Callable[[], None]]] = deque()  # with the place they stand at
         self._written_ns = 0  # when a block was written last
+        self._waits = 0  # for the end of the line that is there now
         self._is_gathering = False
         self._is_closed = False
+        self._recover()
         intake.epoll.register(outlet.fd, _EVENTS)
+
+    def _recover(self) -> None:
+        """Take out what an earlier daemon has written already, when it was killed before it could do so."""
+        block, spec = self.outlet.notes.unfinished(), self._log.spec
+        if block is None:
+            return
+        head = self._intake.peek.look(self.outlet.fd, min(block.length, limits.LOG_CHECK_BYTES))
+        if self.outlet.waiting() >= block.length and check_of(head) == block.check:
+            with contextlib.suppress(OSError):  # a log that can not be looked at is written again
+                written = bytes_since(spec, block.place)
+                if written >= block.written:
+                    self._take(block.length)
+                elif self._sink.keeps_bytes:
+                    self._take(written)
+                else:
+                    cut(spec, block.place)
+        self.outlet.notes.done()
 
     def mark(self, reached: Callable[[], None]) -> None:
         """Call `reached` when all that is in the FIFO now was given to the writer; at once if nothing is."""
@@ -146,7 +174,7 @@ class Source:
         """Give the next block to the writer, if the one before is written."""
         intake, peek, fd = self._intake, self._intake.peek, self.outlet.fd
         left = limits.LOG_TURN_BYTES  # of this turn of the loop; a block that is held ends it too
-        while not self._held:
+        while self._held is None:
             self._reach_marks()
             stalled = intake.writer.is_stalled
             if intake.is_full and not stalled:
@@ -160,13 +188,16 @@ class Source:
                 return
             left -= len(block)
             self._show(block)
+            if self._waits_for_line_end(block):
+                return
+            block = block[: self._sink.whole(block) or len(block)]
             if 2 * len(block) >= self.outlet.capacity < limits.PIPE_BYTES:
                 self.outlet.enlarge()
             if stalled:
                 self._take(len(block))
                 self._spill(block)
             else:
-                self._held = len(block)
+                self._held = block
                 self._give(block)
 
     def show_now(self) -> None:
@@ -174,18 +205,26 @@ class Source:
         block = self._intake.peek.look(self.outlet.fd, self.outlet.waiting() or 1)
         self._show(block)
 
+    def _waits_for_line_end(self, block: bytes) -> bool:
+        """Leave an unfinished line in the FIFO for a moment: what is kept of it in memory dies with us."""
+        enough = min(limits.LOG_READ_BYTES, self.outlet.capacity // 2)
+        if self._sink.whole(block) or self._marks or len(block) >= enough:
+            self._waits = 0
+            return False
+        if self._waits == limits.LOG_LINE_END_WAITS:
+            return False
+        self._waits += 1
+        self._gather(limits.LOG_GATHER_NS)
+        return True
+
     def let_go(self) -> None:
         """The writer hangs: wait no longer for the block that it has, nor for any other."""
-        if self._held:
-            self._take(self._held)
-            self._held = 0
+        self._take_held()
         self.pump()
 
     def close(self) -> None:
         """Take what is there now and read no more."""
-        if self._held:
-            self._take(self._held)
-            self._held = 0
+        self._take_held()
         waiting = self.outlet.waiting()
         while waiting > 0 and (block := self._intake.peek.look(self.outlet.fd, waiting)):
             self._show(block)
@@ -207,8 +246,11 @@ class Source:
         if left_ns <= 0 or self._marks or not 0 < self.outlet.waiting() < enough:
             self.pump()
         else:
-            self._is_gathering = True
-            self._intake.gather(self, left_ns)
+            self._gather(left_ns)
+
+    def _gather(self, delay_ns: int) -> None:
+        self._is_gathering = True
+        self._intake.gather(self, delay_ns)
 
     def _next_size(self) -> int:
         """How much to look at: not beyond the next mark."""
@@ -232,6 +274,12 @@ class Source:
         self._intake.peek.take(self.outlet.fd, count)
         self._taken += count
 
+    def _take_held(self) -> None:
+        if self._held is not None:
+            self._take(len(self._held))
+            self._held = None
+            self.outlet.notes.done()
+
     def _spill(self, block: bytes) -> None:
         """Give a block away that is in no FIFO any more; drop it where there is no room."""
         if self._intake.is_full or self._queued >= limits.LOG_SPILL_BYTES:
@@ -246,7 +294,11 @@ class Source:
         def write() -> None:
             if lost:
                 log.lose(lost, "the disk was too slow")
-            log.append(data)
+            # A block that was let go is in no FIFO any more: there is nothing to be noted for the next daemon.
+            log.append(data, noted if self._held is block else None)
+
+        def noted(place: Place) -> None:
+            self.outlet.notes.writing(block, place, len(data))
 
         size = len(data)
         self._queued += size
@@ -255,9 +307,8 @@ class Source:
     def _written(self, size: int) -> None:
         self._queued -= size
         # Blocks that were let go are all written before another one is held: the writer keeps the order.
-        if self._held:
-            self._take(self._held)
-            self._held = 0
+        if self._held is not None:
+            self._take_held()
             self._written_ns = clock.monotonic_ns()
             self._pump_or_gather()
         elif self.lost and self._queued == 0:

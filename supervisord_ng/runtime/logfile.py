@@ -13,6 +13,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable
+from typing import NamedTuple
 
 from supervisord_ng import limits
 from supervisord_ng.model.logs import backup_path
@@ -24,6 +25,13 @@ DIRECTORY_MODE = 0o750
 # O_NONBLOCK and O_NOCTTY matter when somebody names a FIFO or a terminal: neither may hold up the daemon, and
 # what such a reader does not take is counted as lost. O_RDWR because a rotation reads the last line back.
 OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class Place(NamedTuple):
+    """A place in a log: which file (device and inode), and how large it is there."""
+
+    file: tuple[int, int]
+    size: int
 
 
 class LogFile:
@@ -58,8 +66,12 @@ class LogFile:
         self._lost = 0  # bytes lost that the file does not tell of yet
         self._why = ""
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes, begin: Callable[[Place], None] | None = None) -> int:
         """Write `data`; rotate where it no longer fits. Never raises for what the disk does.
+
+        Args:
+            data: what to write.
+            begin: told where, just before it is written.
 
         Returns:
             How many bytes were lost, 0 as a rule. A line in the file tells of them once writing works again.
@@ -69,6 +81,8 @@ class LogFile:
             self._ensure_current()
             if self._lost:
                 goal += self._tell_loss()
+            if begin is not None:
+                begin(Place(self._identity, self._size))
             self._write_rotating(data)
         except OSError as error:
             lost = goal - self._written
@@ -88,6 +102,16 @@ class LogFile:
     def mark(self) -> int:
         """Return the place where the next byte will go; give it to `since` later."""
         return self._written
+
+    def mark_at(self, place: Place | None) -> int:
+        """Return the mark of a place that an earlier daemon has noted; None: of the beginning of the log."""
+        try:
+            self._ensure_current()
+            count = bytes_since(self.spec, place)
+        except OSError:
+            return self.mark()
+        self._floor = self._written - count
+        return self._floor
 
     def since(self, mark: int) -> int:
         """Say how many bytes at the end of the log were written after `mark`.
@@ -218,6 +242,55 @@ class LogFile:
             raise
         self._lost = 0
         return len(line)
+
+
+def place_of_end(spec: LogSpec) -> Place | None:
+    """Return where the next byte of a log will go, None where there is no file yet or none to be seen."""
+    try:
+        found = os.stat(spec.file)
+    except OSError:
+        return None
+    return Place((found.st_dev, found.st_ino), found.st_size)
+
+
+def bytes_since(spec: LogSpec, place: Place | None) -> int:
+    """Say how many bytes of a log are behind a place, through all rotations since; all where it is not found.
+
+    Raises:
+        OSError: the log can not be looked at.
+    """
+    total = 0
+    for number in range(spec.backups + 1):
+        try:
+            found = os.stat(backup_path(spec.file, number))
+        except FileNotFoundError:
+            continue
+        total += found.st_size
+        if place is not None and (found.st_dev, found.st_ino) == place.file:
+            return max(total - place.size, 0)
+    return total
+
+
+def cut(spec: LogSpec, place: Place) -> None:
+    """Take back what was written behind a place, through all rotations since.
+
+    Raises:
+        OSError: a file can not be shortened.
+    """
+    newer: list[str] = []
+    for number in range(spec.backups + 1):
+        path = backup_path(spec.file, number)
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            continue
+        if (found.st_dev, found.st_ino) == place.file:
+            for file in newer:
+                os.truncate(file, 0)
+            if found.st_size > place.size:
+                os.truncate(path, place.size)
+            return
+        newer.append(path)
 
 
 def shift_backups(path: str, backups: int) -> None:

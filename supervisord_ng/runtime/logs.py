@@ -18,8 +18,8 @@ from supervisord_ng.errors import SpawnError
 from supervisord_ng.model.logs import LineSplitter
 from supervisord_ng.model.spec import LaunchSpec, LogSpec
 from supervisord_ng.runtime.intake import Intake
-from supervisord_ng.runtime.logfile import FILE_MODE, LogFile
-from supervisord_ng.runtime.logformat import log_format
+from supervisord_ng.runtime.logfile import FILE_MODE, LogFile, place_of_end
+from supervisord_ng.runtime.logformat import Raw, log_format
 from supervisord_ng.runtime.outlets import ERR, OUT, Outlets
 
 STDOUT, STDERR = "stdout", "stderr"
@@ -94,7 +94,8 @@ class Capture:
         Raises:
             OSError: the daemon is out of descriptors.
         """
-        self.adopt(*streams)
+        for stream in streams:
+            self._open(self.fifo_of(stream))
         self.finish()
         self._beginning += 1
         self._after_what_is_there(self._begun)
@@ -125,6 +126,13 @@ class Capture:
         """
         for stream in streams:
             self._open(self.fifo_of(stream))
+        beginnings = [stream.source.outlet.notes.beginning() for stream in self._streams.values()]
+        if beginnings:
+
+            def mark() -> None:
+                self._mark = self.log.mark_at(beginnings[0])
+
+            self.intake.writer.submit(mark)
 
     def rescue(self) -> None:
         """Take what was written while no daemon ran, through whichever FIFOs there are."""
@@ -204,8 +212,13 @@ class Capture:
         for stream in self._streams.values():
             stream.format = log_format(self.spec, stream.name)
 
+        notes = [stream.source.outlet.notes for stream in self._streams.values()]
+
         def mark() -> None:
             self._mark = self.log.mark()
+            place = place_of_end(self.log.spec)
+            for note in notes:
+                note.begin(place)
 
         self.intake.writer.submit(mark)
 
@@ -228,10 +241,19 @@ class _Stream:
         outlet = capture.outlets.open(capture.name, fifo)
         self.source = capture.intake.open(outlet, capture.log, self)
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether what is written is what came."""
+        return isinstance(self.format, Raw)
+
     def show(self, block: bytes) -> None:
         """Show it as lines."""
         if self._capture.is_watched:
             self._capture.show(self._splitter.feed(block))
+
+    def whole(self, block: bytes) -> int:
+        """All of it, or all whole lines."""
+        return len(block) if self.keeps_bytes else block.rfind(b"\n") + 1
 
     def prepare(self, block: bytes) -> bytes:
         """What of it goes to the log now."""

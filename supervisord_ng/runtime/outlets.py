@@ -25,20 +25,23 @@ from supervisord_ng.errors import SupervisordNGError
 from supervisord_ng.model import paths
 from supervisord_ng.runtime import keeper
 from supervisord_ng.runtime.keeper import Keeper
+from supervisord_ng.runtime.progress import Notes, Progress
 
 OUT, ERR = "out", "err"
 """The streams. What is logged without a word about its stream all goes through `OUT`."""
 
 _DIRECTORY_MODE = 0o700
 _FIFO_MODE = 0o600
+_PROGRESS = "progress"
 _SOFT_LIMIT = "/proc/sys/fs/pipe-user-pages-soft"
 
 
 class Outlet:
     """One FIFO, open."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, notes: Notes) -> None:
         self.path = path
+        self.notes = notes
         self.fd = fd  # to read from, without waiting
         self._owner = os.fstat(fd).st_uid
         self._capacity = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
@@ -105,6 +108,7 @@ class Outlets:
         before = keeper.previous(self._directory)
         try:
             os.makedirs(self._directory, _DIRECTORY_MODE, exist_ok=True)
+            self._progress = Progress(os.path.join(self._directory, _PROGRESS))
             for file in sorted(os.listdir(self._directory)):
                 if file.endswith((f".{OUT}", f".{ERR}")):
                     self._add(file)
@@ -138,6 +142,7 @@ class Outlets:
         for stream in (OUT, ERR):
             outlet = self._open.pop(f"{name}.{stream}", None)
             if outlet is not None:
+                self._progress.forget(os.fstat(outlet.fd).st_ino)
                 _remove(outlet)
 
     def close(self) -> dict[str, int]:
@@ -153,6 +158,7 @@ class Outlets:
             _remove(outlet)
         self._open.clear()
         self._keeper.close()
+        self._progress.remove()
         with contextlib.suppress(OSError):  # somebody has put something of his own there
             os.rmdir(self._directory)
         return {name: count for name, count in unread.items() if count}
@@ -163,7 +169,8 @@ class Outlets:
     def _add(self, file: str) -> Outlet:
         """Open the FIFO of this name, and make it where there is none."""
         path = os.path.join(self._directory, file)
-        outlet = Outlet(path, _open_fifo(path))
+        fd = _open_fifo(path)
+        outlet = Outlet(path, fd, self._progress.open(os.fstat(fd).st_ino))
         if self._room is None or self._room >= limits.PIPE_BYTES:
             outlet.enlarge()
             if self._room is not None:

@@ -124,7 +124,7 @@ def test_fifty_megabytes_without_a_newline(tmp_path: Path, monkeypatch: pytest.M
             await asyncio.sleep(0)
         await bench.written()
         bench.close()
-        assert largest <= 4 * limits.LOG_READ_BYTES
+        assert largest <= limits.LOG_QUEUE_BYTES
         return bench.path.read_bytes().count(b"x")
 
     for spec in ({}, {"format": "json"}, {"timestamps": True}):

@@ -186,9 +186,9 @@ def test_fifos_of_workers_that_are_gone(short_dir: Path) -> None:
     subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), "print('lost')"], check=False)
 
     async def scene() -> None:
-        with outlets_in(short_dir) as outlets:
-            outlets.open("other")
-            assert {"w": len("lost\n")} == outlets.close()
+        outlets = Outlets(asyncio.get_running_loop(), str(short_dir), pytest.fail)
+        outlets.open("other")
+        assert {"w": len("lost\n")} == outlets.close()
 
     asyncio.run(scene())
 
