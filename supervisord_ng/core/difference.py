@@ -18,7 +18,7 @@ from supervisord_ng.core.reload import adopt, steps_of
 from supervisord_ng.core.state import ChildState, NodeState, Phase, SupervisorState
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model import names
-from supervisord_ng.model.spec import ChildSpec, RemoteSpec, Strategy, SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import ChildSpec, Strategy, SupervisorSpec, WorkerSpec
 
 
 class Act(StrEnum):
@@ -181,11 +181,8 @@ def _refused(
             yield Refusal(child_path, _moved(found))
         elif found is not None and type(found.spec) is not type(child):
             yield Refusal(child_path, f"it is a {found.kind}, and cannot become a {_kind(child)}")
-        elif isinstance(child, RemoteSpec):
-            yield from _refused_remote(found, child, child_path)
         if isinstance(child, SupervisorSpec):
             yield from _refused(state, running, child_path, child)
-    yield from _removed_remotes(supervisor, spec)
 
 
 def _moved(found: ChildState) -> str:
@@ -195,22 +192,6 @@ def _moved(found: ChildState) -> str:
         f"it cannot move from {found.path} while it is there: nothing may run twice"
         " (leave it out, reload, put it in, reload)"
     )
-
-
-def _refused_remote(found: ChildState | None, child: RemoteSpec, path: str) -> Iterator[Refusal]:
-    if found is None:
-        yield Refusal(path, "a remote cannot be added while the daemon runs (restart the daemon)")
-    elif found.spec != child:
-        yield Refusal(path, "a remote cannot change while the daemon runs (restart the daemon)")
-
-
-def _removed_remotes(supervisor: SupervisorState | None, spec: SupervisorSpec) -> Iterator[Refusal]:
-    kept = {child.name for child in spec.children}
-    for child in supervisor.children.values() if supervisor is not None else ():
-        if isinstance(child.spec, RemoteSpec) and child.name not in kept:
-            yield Refusal(
-                child.path, "a remote cannot go while the daemon runs (restart the daemon)"
-            )
 
 
 def _kind(spec: ChildSpec) -> str:

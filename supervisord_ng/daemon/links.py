@@ -65,8 +65,10 @@ class Links:
             str, float
         ] = {}  # when a link came up or went down, by the path it is noted at
         self._started = clock.wall_s()
+        self._allowed: dict[str, str] = {}  # names of nodes below by their keys
         self._server: LinkServer | None = None
         self._client: LinkClient | None = None
+        self.allow(tree.root)
         node, parent = tree.node, tree.parent
         if node.listen is None and parent is None:
             return
@@ -74,9 +76,8 @@ class Links:
         told = "made the key of this node" if is_new else "the key of this node"
         log.info(told, public_key=key.public, file=node.secret_key_file)
         if node.listen is not None:
-            allowed = {spec.public_key: spec.name for spec in remotes_of(tree.root)}
             self._server = LinkServer(
-                loop, node.listen, key, allowed, self._from_children, log.warning
+                loop, node.listen, key, self._allowed, self._from_children, log.warning
             )
         if parent is not None:
             self._client = LinkClient(
@@ -88,6 +89,19 @@ class Links:
                 lambda: feed(Connected()),
                 log.warning,
             )
+
+    def allow(self, root: SupervisorSpec) -> None:
+        """Let in the nodes that this tree names, by the keys that it has for them.
+
+        Whose key has changed has to come anew with the other one. Who is not named any more may still be told
+        to stop, but not come again.
+        """
+        before = {name: key for key, name in self._allowed.items()}
+        self._allowed.clear()
+        for spec in remotes_of(root):
+            self._allowed[spec.public_key] = spec.name
+            if self._server and before.get(spec.name, spec.public_key) != spec.public_key:
+                self._server.forget(spec.name)
 
     @property
     def rejected(self) -> int:

@@ -219,6 +219,7 @@ class Reloads:
         self._scales = dict(scales)
         daemon.store.set_bounds(tree.reports.keep_ns, tree.reports.max_count)
         daemon.reporter.log_lines = tree.reports.log_lines
+        daemon.neighbours.links.allow(tree.root)
 
     def _order(self, root: SupervisorSpec, detail: str) -> asyncio.Future[Reloaded]:
         """Let the core have the new tree."""

@@ -61,7 +61,7 @@ class LinkServer:
         loop: the loop that reads; every method must be called from it.
         endpoint: "tcp://ADDRESS:PORT".
         key: of this node.
-        allowed: the name of each node below by its public key. May change, read each time.
+        allowed: the name of each node below by its public key. May change, asked at every hello.
         on_frames: called once for each batch that held something valid.
         log: takes a line about what was refused.
 
@@ -79,6 +79,7 @@ class LinkServer:
         log: Callable[[str], None],
     ) -> None:
         self.rejected = 0
+        self._allowed = allowed
         self._on_frames = on_frames
         self._troubles = Troubles(log)
         self._peers: dict[str, _Peer] = {}
@@ -134,11 +135,14 @@ class LinkServer:
         rest = part
         while rest.more:
             rest = self._socket.recv(_NOW, copy=False)
-        name = self._names.get(identity) or str(part.get("User-Id"))
+        name = self._names.get(identity, "")
         try:
             frame = decode_from_child(message)
+            if not name or isinstance(frame, Hello):
+                name = self._name_of(str(part.get("User-Id")), identity)
             self._check_peer(name, identity, frame)
         except ProtocolError as error:
+            name = name or self._allowed.get(str(part.get("User-Id")), "a node")
             address = _plain_address(str(part.get("Peer-Address")))
             kind = f"{name} {type(error).__name__}"
             self._reject(kind, f"dropped a message of {name} ({address}): {error}")
@@ -185,6 +189,18 @@ class LinkServer:
         if peer.identity != identity:  # the same daemon, over another connection
             self._names.pop(peer.identity, None)
             peer.identity = identity
+
+    def _name_of(self, key: str, identity: bytes) -> str:
+        """Whose key it is.
+
+        Raises:
+            ProtocolError: nobody's any more.
+        """
+        name = self._allowed.get(key)
+        if name is None:
+            self._refuse(identity, "your key is not on the list any more")
+            raise _NotItselfError(f"its key is not on the list any more: {key}")
+        return name
 
     def _refuse(self, identity: bytes, why: str) -> None:
         self._send(identity, encode(Refused(why)))

@@ -1,14 +1,13 @@
 """Who may connect: the allow-list of public keys, asked by libzmq for each new connection.
 
 ZAP, rfc.zeromq.org/spec/27: libzmq's I/O thread asks a socket inside of the process and waits with the
-handshake until it is answered. A key stands for the name of one node, and that name comes with every message
-of the connection as its User-Id.
+handshake until it is answered. The key comes with every message of the connection as its User-Id.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container
 
 import zmq
 from zmq.utils import z85
@@ -25,7 +24,7 @@ class Gate:
     Args:
         loop: the loop that reads; every method must be called from it.
         context: of the sockets that are guarded.
-        allowed: the name of a node by its public key, in Z85.
+        allowed: public keys, in Z85. May change; looked at for each new connection.
         on_refused: called with the address and the key of whoever was turned away.
     """
 
@@ -33,7 +32,7 @@ class Gate:
         self,
         loop: asyncio.AbstractEventLoop,
         context: zmq.Context[zmq.Socket[bytes]],
-        allowed: Mapping[str, str],
+        allowed: Container[str],
         on_refused: Callable[[str, str], None],
     ) -> None:
         self._allowed = allowed
@@ -52,15 +51,14 @@ class Gate:
     def _answer(self) -> None:
         identity, empty, version, request, *rest = self._socket.recv_multipart(zmq.NOBLOCK)
         _domain, address, _identity, mechanism, *credentials = rest
-        name = None
+        key = ""
         if mechanism == b"CURVE" and len(credentials) == 1:
             key = z85.encode(credentials[0]).decode()
-            name = self._allowed.get(key)
-            if name is None:
-                self._on_refused(address.decode(errors="replace"), key)
         # 400 and no other: with 300 a client of libzmq waits for ever instead of being told.
-        verdict = (
-            [b"400", b"key not listed", b""] if name is None else [b"200", b"OK", name.encode()]
-        )
+        verdict = [b"400", b"key not listed", b""]
+        if key in self._allowed:
+            verdict = [b"200", b"OK", key.encode()]
+        else:
+            self._on_refused(address.decode(errors="replace"), key)
         self._socket.send_multipart([identity, empty, version, request, *verdict, b""], zmq.NOBLOCK)
         self._drained.look_again()

@@ -132,3 +132,22 @@ def test_the_end_of_either_daemon_is_told(short_dir: Path) -> None:
         leaf.start()
         leaf.wait_answering()
         assert 0 == wait_row(top, "leaf", state="running")["restarts"]
+
+
+def test_a_reload_lets_a_node_in_and_out(short_dir: Path) -> None:
+    """A remote child that is added may connect; one that is removed is stopped, and refused from then on."""
+    with top_and_leaf(short_dir) as (top, leaf):
+        wait_row(top, "leaf", state="running")
+        with_leaf = top.tree.read_text()
+        table = with_leaf.index("[remote.leaf]")
+        top.tree.write_text(with_leaf[:table].replace('"leaf", ', ""))
+        top.ask("reload")
+        eventually(lambda: "leaf" not in top.rows(), "it is no child any more")
+        eventually(lambda: leaf.pids() == {}, "its tree is stopped")
+        eventually(
+            lambda: "not on the list any more" in leaf.stderr.read_text(), "it is refused", 60
+        )
+        top.tree.write_text(with_leaf)
+        top.ask("reload")
+        wait_row(top, "leaf", state="running")
+        eventually(lambda: set(leaf.pids()) == {"a", "b"}, "its tree runs again")
