@@ -189,6 +189,7 @@ READY_FD_BYTES = 4 * KIB  # one read from the pipe behind such a descriptor
 PROBE_HTTP_HEAD_MAX = 16 * KIB  # of an HTTP answer; a body is not read
 DIAGNOSIS_PROCESSES_MAX = 20  # of a hung worker, described in its report
 DIAGNOSIS_THREADS_MAX = 50  # of each of them
+USAGE_PROCESSES_MAX = 200  # of one worker, looked at for what it uses
 DIAGNOSIS_TIME_NS = 50 * MS  # for all of it; the loop stands still meanwhile
 ANCESTORS_MAX = 64  # parents walked up from a process to the worker that it belongs to
 
@@ -305,6 +306,8 @@ REJECTED_LOG_INTERVAL_NS = 10 * SECOND  # at most one log line about rubbish in 
 
 # --- sng ---------------------------------------------------------------------------------------------------
 STATUS_LIVE_S = 1.0  # between two looks of `sng status -w`: uptimes are shown in seconds
+TOP_INTERVAL_S = 1.0  # between two looks of `sng top`; CPU is what was used between them
+TOP_LOG_LINES = 500  # of a log in `sng top`
 COMPLETION_TIMEOUT_S = 1.0  # who pressed Tab waits no longer for names
 LOGS_SHOWN_DEFAULT = 10  # lines of `sng logs` without -n, as tail(1)
 WHATIF_STEPS_MAX = 50_000  # of the core in one call of `sng simulate`: some seconds

@@ -31,6 +31,7 @@ VERBS = {
     "simulate": "simulate",
     "run": "run",
     "status": "status",
+    "top": "top",
     "start": "start",
     "stop": "stop",
     "restart": "restart",

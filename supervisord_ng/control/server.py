@@ -42,6 +42,7 @@ READING_VERBS = frozenset(
         "logs",
         "logs.files",
         "nodes",
+        "usage",
         "crashes.list",
         "crashes.show",
         "crashes.stats",

@@ -27,6 +27,7 @@ from supervisord_ng.model.reports import Event, EventName
 from supervisord_ng.model.spec import WorkerSpec
 from supervisord_ng.model.status import NodeStatus, Rejected, ReportCounts, Row
 from supervisord_ng.runtime import clock
+from supervisord_ng.runtime.usage import WorkerUsage, measure
 
 if TYPE_CHECKING:
     from supervisord_ng.daemon.service import Daemon
@@ -116,6 +117,7 @@ class Verbs:
         self._daemon = daemon
         self._table: dict[str, tuple[type[Any], Callable[[Caller, Any], Any]]] = {
             "status": (Looking, self._status),
+            "usage": (Paths, self._usage),
             "nodes": (Searching, self._nodes),
             "start": (Orders, lambda caller, args: self._order("start", caller, args)),
             "stop": (Orders, lambda caller, args: self._order("stop", caller, args)),
@@ -162,6 +164,11 @@ class Verbs:
             return status
         nodes = await self._daemon.neighbours.fleet.statuses(args.within_s)
         return {**msgspec.to_builtins(status), "nodes": nodes}
+
+    async def _usage(self, _: Caller, args: Paths) -> dict[str, list[WorkerUsage]]:
+        rows = targets.workers(self._rows(), args.paths or (targets.ALL,))
+        mains = {row.path: row.pid for row in rows if row.pid is not None}
+        return {"workers": await asyncio.to_thread(measure, mains)}
 
     async def _nodes(self, _: Caller, args: Searching) -> Nodes:
         return Nodes(tuple(await self._daemon.neighbours.fleet.nodes(args.within_s)))

@@ -220,7 +220,9 @@ def test_help_lists_every_verb_in_the_order_of_need() -> None:
     listed = [
         line.split()[0] for line in sng("--help").stdout.partition("Commands:\n")[2].splitlines()
     ]
-    expected = "init check simulate run status start stop restart signal scale start-child delete"
+    expected = (
+        "init check simulate run status top start stop restart signal scale start-child delete"
+    )
     last = "diff reload logs events crashes shutdown keygen service import completion version"
     assert [*expected.split(), *last.split()] == listed
 
