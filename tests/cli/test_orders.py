@@ -223,7 +223,9 @@ def test_help_lists_every_verb_in_the_order_of_need() -> None:
     expected = (
         "init check simulate run status top start stop restart signal scale start-child delete"
     )
-    last = "diff reload logs events crashes shutdown keygen service import completion version"
+    last = (
+        "diff reload logs events crashes shutdown upgrade keygen service import completion version"
+    )
     assert [*expected.split(), *last.split()] == listed
 
 

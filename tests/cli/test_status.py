@@ -129,6 +129,7 @@ def test_json_is_what_the_daemon_says() -> None:
         "autostart": True,
         "last_exit_ok": None,
         "backoff_s": None,
+        "adopted": False,
     }
 
 
