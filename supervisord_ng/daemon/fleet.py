@@ -107,11 +107,15 @@ class Fleet:
         """
         assert request.node is not None
         route = await self._route(request.node)
-        asked = msgspec.json.encode(msgspec.structs.replace(request, node=None))
-        if not route:
-            pieces = self._lines(caller, _REQUEST.decode(asked))
+        asked = msgspec.structs.replace(request, node=None)
+        if (
+            not route
+        ):  # another request than the one that names us, in the eyes of who remembers them
+            asked = msgspec.structs.replace(asked, id=f"{request.id}/here")
+            pieces = self._lines(caller, asked)
         else:
-            pieces = self._asker.ask(route[0], route[1:], self._state().name, caller, asked)
+            encoded = msgspec.json.encode(asked)
+            pieces = self._asker.ask(route[0], route[1:], self._state().name, caller, encoded)
         async with aclosing(_whole_lines(pieces, request)) as lines:
             async for line in lines:
                 yield _understood(line, request)
@@ -204,9 +208,11 @@ class Fleet:
         if state != "down":
             begin = clock.monotonic_ns()
             try:
-                await self._ask(name, "version", within_s)
-                rtt_ms = (clock.monotonic_ns() - begin) / limits.MS
-                status = _STATUS.decode(await self._ask(name, "status", within_s, all=True))
+                async with asyncio.timeout(within_s):
+                    await self._ask(name, "version", within_s)
+                    rtt_ms = (clock.monotonic_ns() - begin) / limits.MS
+                    told = await self._ask(name, "status", within_s, all=True)
+                status = _STATUS.decode(told)
                 waiting = msgspec.convert(status["reports"], ReportCounts).waiting
                 further = msgspec.convert(status.pop("nodes"), list[dict[str, Any]])
                 state = "up"

@@ -109,6 +109,7 @@ def names_are_told_apart(nodes: Three) -> None:
         ("top", nodes.root.pid),
     ):
         assert pid == read(nodes.root, "--node", name, "version")["daemon"]["pid"]
+    assert 0 == sng(nodes.root, "--node", "top", "restart", "w").exit_code
     unknown = sng(nodes.root, "--node", "elsewhere", "stop", "w")
     assert (1, "") == (unknown.exit_code, unknown.stdout)
     assert "no such node: elsewhere" in unknown.stderr
