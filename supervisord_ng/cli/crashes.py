@@ -28,10 +28,10 @@ class Source(Protocol):
     """Where reports come from.
 
     Attributes:
-        node: where they are read, None while that is not known.
+        node: whose they are when they do not say otherwise.
     """
 
-    node: str | None
+    node: str
 
     def newest(self, limit: int | None, paths: tuple[str, ...]) -> list[CrashReport]:
         """At most `limit` reports (None: all) about these paths (none: about everything)."""
@@ -131,7 +131,7 @@ def stats(session: Session, *, as_json: bool) -> None:
 class FromDaemon:
     """Reports as the daemon tells them."""
 
-    def __init__(self, client: Client, node: str | None) -> None:
+    def __init__(self, client: Client, node: str) -> None:
         self.node = node
         self._client = client
 
@@ -165,7 +165,7 @@ class FromStore:
     """Reports from the store on disk. Names are paths here: without a daemon nobody knows the tree."""
 
     def __init__(self, reader: Reader) -> None:
-        self.node: str | None = None
+        self.node = ""  # nobody says whose store it is, so every report names its node
         self._reader = reader
 
     def newest(self, limit: int | None, paths: tuple[str, ...]) -> list[CrashReport]:
@@ -193,7 +193,7 @@ def _source(session: Session) -> Source:
     client = None
     try:
         client = session.client()
-        node = client.request("version", {}).get("node")
+        node = client.request("version", {})["node"]
     except NoDaemonError as error:
         if session.node is not None:
             raise

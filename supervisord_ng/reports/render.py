@@ -68,16 +68,14 @@ def report_lines(report: CrashReport) -> list[Line]:
     return lines
 
 
-def list_lines(reports: Sequence[CrashReport], own: str | None = None) -> list[Line]:
+def list_lines(reports: Sequence[CrashReport], own: str) -> list[Line]:
     """Show each report in one line: when, its short id, what, why, and what was decided.
 
-    The node that made a report stands before its path, unless all are of the one node `own`, where they are
-    read; None: it is not known where that is.
+    The node that made a report stands before its path, unless all are of the node `own`.
     """
     if not reports:
         return [Line("good", "no crash reports")]
-    makers = {report.node for report in reports}
-    several_nodes = len(makers | ({own} if own is not None else set())) > 1
+    several_nodes = any(report.node != own for report in reports)
     rows = [("TIME", "ID", "PATH", "REASON", "DECISION")]
     for report in reports:
         path = escape(f"{report.node}:{report.path}" if several_nodes else report.path)

@@ -211,7 +211,7 @@ STATS = Stats(
 @pytest.mark.parametrize("args", [("crashes",), ("crashes", "list")])
 def test_crashes_are_listed(args: tuple[str, ...]) -> None:
     """A screenful unless told otherwise, one line each."""
-    with canned(version={}, crashes_list={"reports": [REPORT]}) as daemon:
+    with canned(version={"node": "web-1"}, crashes_list={"reports": [REPORT]}) as daemon:
         said = daemon.sng(*args)
     assert daemon.asked[-1] == ("crashes.list", {"limit": 20, "paths": []})
     assert said.exit_code == 0
@@ -221,7 +221,7 @@ def test_crashes_are_listed(args: tuple[str, ...]) -> None:
 
 def test_crashes_as_json_are_whole() -> None:
     """All that are kept, an array, every key of the reference."""
-    with canned(version={}, crashes_list={"reports": [REPORT]}) as daemon:
+    with canned(version={"node": "web-1"}, crashes_list={"reports": [REPORT]}) as daemon:
         said = daemon.sng("crashes", "--json")
         assert daemon.asked[-1] == ("crashes.list", {"limit": None, "paths": []})
         daemon.sng("crashes", "-n", "5", "a", "--json")
@@ -232,7 +232,7 @@ def test_crashes_as_json_are_whole() -> None:
 def test_one_crash_is_shown_whole() -> None:
     """By its id, or the newest."""
     answers: dict[str, Any] = {"crashes_show": REPORT, "crashes_list": {"reports": [REPORT]}}
-    with canned(version={}, **answers) as daemon:
+    with canned(version={"node": "web-1"}, **answers) as daemon:
         by_id = daemon.sng("crashes", "show", "099a8057")
         assert daemon.asked[-1] == ("crashes.show", {"id": "099a8057"})
         newest = daemon.sng("crashes", "show")
@@ -244,14 +244,14 @@ def test_one_crash_is_shown_whole() -> None:
 
 def test_no_newest_crash_is_a_failure() -> None:
     """There is nothing to show."""
-    with canned(version={}, crashes_list={"reports": []}) as daemon:
+    with canned(version={"node": "web-1"}, crashes_list={"reports": []}) as daemon:
         said = daemon.sng("crashes", "show")
     assert (said.exit_code, said.stdout) == (1, "")
 
 
 def test_crashes_are_counted() -> None:
     """What was lost stands beside what is kept."""
-    with canned(version={}, crashes_stats=STATS) as daemon:
+    with canned(version={"node": "web-1"}, crashes_stats=STATS) as daemon:
         text = daemon.sng("crashes", "stats").stdout
         document = json.loads(daemon.sng("crashes", "stats", "--json").stdout)
     assert "2 dropped" in text

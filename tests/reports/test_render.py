@@ -171,7 +171,7 @@ def test_a_list_has_a_line_for_each_report() -> None:
         sample(id=ID, ended=T0, path="root/api"),
     ]
 
-    assert LIST.strip() == text_of(render.list_lines(reports))
+    assert LIST.strip() == text_of(render.list_lines(reports, "web-1"))
 
 
 def test_a_list_over_several_nodes_names_them() -> None:
@@ -179,14 +179,16 @@ def test_a_list_over_several_nodes_names_them() -> None:
     assert "edge-1:root/a" in text_of(
         render.list_lines([sample(path="root/a", node="edge-1")], "top")
     )
-    lines = render.list_lines([sample(path="root/a"), sample(path="root/a", node="edge-1")])
+    lines = render.list_lines(
+        [sample(path="root/a"), sample(path="root/a", node="edge-1")], "web-1"
+    )
 
     assert ["web-1:root/a", "edge-1:root/a"] == [line.text.split()[3] for line in lines[1:]]
 
 
 def test_no_reports_is_good_news() -> None:
     """And not an empty screen."""
-    assert [render.Line("good", "no crash reports")] == render.list_lines([])
+    assert [render.Line("good", "no crash reports")] == render.list_lines([], "web-1")
 
 
 def test_stats_show_counts_and_losses() -> None:
