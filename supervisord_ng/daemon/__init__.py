@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import functools
 import os
 import sys
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     inheritance = Handover.from_environ(os.environ)
     inheritance.hold_signals()
+    faulthandler.enable(file=2)  # a watchdog that aborts us leaves the stack that we hung in
     descriptors.reserve()
     spawner.forget_inherited_signals()
     notifier = Notifier.from_environ(os.environ)

@@ -65,8 +65,7 @@ def _clean(runtime_dir: str, *, stopping: bool) -> int:
     socket = os.path.join(runtime_dir, paths.HEARTBEAT_SOCKET)
     ended, survivors = leftovers.end_leftovers(f"ipc://{socket}")
     output = os.path.join(runtime_dir, paths.OUTPUT_DIRECTORY)
-    if (kept := keeper.previous(output)) is not None and not keeper.end_previous(output, kept):
-        survivors.append(kept)
+    survivors += [pid for pid in keeper.everyone(output) if not keeper.end_previous(output, pid)]
     if cgroups is not None:
         cgroups.close()
     if ended:

@@ -134,7 +134,18 @@ class Isolation:
         whole: Whole = session if cgroup is None else CgroupWhole(cgroup)
         if cgroup is not None:
             self._resources[name] = launch.resources
+            self._limit_again(name, cgroup, launch.resources)
         self._reaper.watch(held.session, held.pidfd, whole, heir=held.pid)
+
+    def _limit_again(self, name: str, cgroup: Cgroup, resources: Resources | None) -> None:
+        """Limits may be gone: a service manager needs the controllers back before it can start a daemon."""
+        if self._cgroups is None or resources is None:
+            return
+        try:
+            self._cgroups.enable(resources)
+            cgroup.set_resources(resources)
+        except SpawnError as error:
+            self._on_problem(f"going on with {name} without resources: {error.message}")
 
     def _cgroup_of(
         self, name: str, held: Held, session: SessionWhole, marked: Collection[int]

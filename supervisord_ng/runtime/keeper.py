@@ -173,6 +173,12 @@ def end_previous(directory: str, pid: int | None) -> bool:
         os.close(pidfd)
 
 
+def everyone(directory: str) -> list[int]:
+    """The pids of all keepers of this directory, also of one whose pid file somebody has removed with it."""
+    mark = f"{MARK}={directory}".encode()
+    return [pid for pid in procfs.everybody() if mark in procfs.environment_of(pid)]
+
+
 def previous(directory: str) -> int | None:
     """The pid of the keeper that an earlier daemon has left, if any; to be asked before `Keeper.keep`."""
     try:

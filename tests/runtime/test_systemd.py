@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisord_ng import limits
 from supervisord_ng.runtime.systemd import Notifier
 
 
@@ -37,16 +38,24 @@ def test_every_message_is_what_sd_notify_says(listener: socket.socket, notifier:
         notifier.status("11 of 12 running"),
         notifier.reloading(123456),
         notifier.watchdog(),
+        notifier.watchdog(extend_by_ns=30_000_000_000),
         notifier.stopping(),
     ]
-    assert [None] * 5 == sent
+    assert [None] * 6 == sent
     assert [
         b"READY=1\nSTATUS=12 workers",
         b"STATUS=11 of 12 running",
         b"RELOADING=1\nMONOTONIC_USEC=123456",
         b"WATCHDOG=1",
+        b"WATCHDOG=1\nEXTEND_TIMEOUT_USEC=30000000",
         b"STOPPING=1",
-    ] == [listener.recv(4096) for _ in range(5)]
+    ] == [listener.recv(4096) for _ in range(6)]
+
+
+def test_a_long_status_is_cut(listener: socket.socket, notifier: Notifier) -> None:
+    """systemd drops a datagram of more than a page as a whole; no character is cut in two."""
+    notifier.status("ä" * 5000)
+    assert b"STATUS=" + "ä".encode() * (limits.STATUS_TEXT_MAX // 2) == listener.recv(8192)
 
 
 def test_a_status_cannot_smuggle_in_another_assignment(

@@ -203,7 +203,8 @@ class Machine:
         eventually(lambda: not is_alive(self._holder.pid), "the machine is off", DONE_TIMEOUT_S)
         eventually(lambda: not _remove_cgroups(self._cgroup), "its cgroups are empty")
         for controller in self._enabled:
-            (self._cgroup.parent / "cgroup.subtree_control").write_text(f"-{controller}")
+            with contextlib.suppress(OSError):  # somebody else has begun to use it
+                (self._cgroup.parent / "cgroup.subtree_control").write_text(f"-{controller}")
         shutil.rmtree(self.shared)
 
     def _is_up(self) -> bool:

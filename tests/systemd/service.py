@@ -6,8 +6,11 @@ import json
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
+from tests.support import eventually
 from tests.systemd.conftest import Installation
-from tests.systemd.machine import Machine
+from tests.systemd.machine import DONE_TIMEOUT_S, Machine
 
 
 class Service:
@@ -49,20 +52,33 @@ class Service:
 
     def start(self) -> None:
         """Start it; returns when it is up."""
-        self.machine.systemctl("start", self.unit)
+        started = self.machine.run("systemctl", "start", self.unit, check=False)
+        assert 0 == started.returncode, self.machine.journal(self.unit)
 
     def show(self, key: str) -> str:
         """One property of the unit."""
         return self.machine.show(self.unit, key)
 
+    def wait_restarted(self, count: int) -> None:
+        """Wait until systemd has started it again so many times, and it is up."""
+        eventually(lambda: self.show("NRestarts") == str(count), f"restart {count}", DONE_TIMEOUT_S)
+        self.machine.wait(self.unit, "active", "running")
+
+    def sleepers(self) -> list[str]:
+        """How long those of its processes sleep that are called sleep, the keeper of output left out."""
+        asked = [psutil.Process(pid).cmdline() for pid in self.machine.processes(self.unit)]
+        return sorted(args[1] for args in asked if args[:1] == ["sleep"] and args[1] != "3600")
+
+    def sng(self, *arguments: str, check: bool = True) -> str:
+        """What sng says about this tree."""
+        directory = ("--runtime-dir", self.runtime_dir)
+        sng = str(self._installation.sng)
+        return self.machine.run(sng, *directory, *arguments, check=check).stdout
+
     def rows(self) -> dict[str, dict[str, Any]]:
         """The rows of its status by name."""
-        directory = ("--runtime-dir", self.runtime_dir)
-        asked = self.machine.run(
-            str(self._installation.sng), *directory, "status", "--json", check=False
-        )
-        assert asked.stdout, asked.stderr
-        return {row["name"]: row for row in json.loads(asked.stdout)["children"]}
+        answer = json.loads(self.sng("status", "--json", check=False))
+        return {row["name"]: row for row in answer["children"]}
 
     def pids(self) -> dict[str, int]:
         """The pids of its workers."""
