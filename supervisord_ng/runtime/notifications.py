@@ -71,7 +71,7 @@ class Notifications:
 
     def _take(self, record: Record, meaning: sdnotify.Meaning) -> None:
         if meaning.main_pid is not None and meaning.main_pid != record.main:
-            self._hand_over(record, meaning.main_pid)
+            self._hand_over(record, meaning.main_pid, meaning.main_id)
         if meaning.status is not None:
             record.status = meaning.status
         elif meaning.ready and record.status == sdnotify.RELOADING:
@@ -86,7 +86,7 @@ class Notifications:
         for event in meaning.events:
             self._feed(event)
 
-    def _hand_over(self, record: Record, main: int) -> None:
+    def _hand_over(self, record: Record, main: int, main_id: int | None) -> None:
         """MAINPID=: another process of the worker is its main process from now on.
 
         In its session it has to be: by that the worker is known, and as long as somebody is in it the
@@ -103,9 +103,14 @@ class Notifications:
             pidfd = os.pidfd_open(main)
         except OSError as error:
             raise _refusal(f"MAINPID={main}: {os.strerror(error.errno or 0).lower()}") from error
-        if not _is_in_session(main, record.pid):
+        why = None
+        if main_id is not None and os.fstat(pidfd).st_ino != main_id:
+            why = "MAINPIDFDID is of another process"
+        elif not _is_in_session(main, record.pid):
+            why = f"it is not in the session of {record.path}"
+        if why is not None:
             os.close(pidfd)
-            raise _refusal(f"MAINPID={main}: it is not in the session of {record.path}")
+            raise _refusal(f"MAINPID={main}: {why}")
         self._reaper.hand_over(record.pid, main, pidfd)
         record.main = record.remains.pid = main
         self._feed(MainChanged(record.path, record.incarnation, main, procfs.birth_of(main)))

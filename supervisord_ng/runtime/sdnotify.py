@@ -45,6 +45,7 @@ class Meaning(msgspec.Struct, frozen=True):
     status: str | None = None
     failure: str | None = None
     main_pid: int | None = None
+    main_id: int | None = None  # of its pidfd: inode, which no other process has (Linux 6.9)
 
 
 def meaning(said: dict[str, str], path: str, incarnation: int) -> Meaning:
@@ -79,6 +80,7 @@ def meaning(said: dict[str, str], path: str, incarnation: int) -> Meaning:
         status=_status(said),
         failure=_failure(said),
         main_pid=_number(said, "MAINPID") if "MAINPID" in said else None,
+        main_id=_number(said, "MAINPIDFDID") if "MAINPIDFDID" in said else None,
     )
 
 

@@ -42,7 +42,8 @@ if child == 0:
         time.sleep(1000)
 while "away" in sys.argv and os.getsid(child) != child:
     time.sleep(0.005)
-mouth.send(f"MAINPID={child}\\nREADY=1".encode())
+number = os.fstat(os.pidfd_open(child)).st_ino + ("wrong" in sys.argv)
+mouth.send(f"MAINPID={child}\\nMAINPIDFDID={number}\\nREADY=1".encode())
 """
 
 # What speaks for it has forked twice, left the session, and is an orphan.
@@ -273,10 +274,14 @@ def test_an_orphan_of_the_worker_speaks_for_it(short_dir: Path) -> None:
 
 
 def test_a_stranger_cannot_be_made_the_main_process(short_dir: Path) -> None:
-    """Nobody outside of the worker's session: what is refused is counted, and says nothing else."""
-    with Node(short_dir, handing_over(short_dir, "away")) as node:
-        assert 70 == node.ends()
-        assert "start_failed:exit:0" in node.stderr.read_text()
+    """Nobody outside of the worker's session: what is refused is counted, and says nothing else.
+
+    Nor somebody who was given the number meanwhile.
+    """
+    for what in ("away", "wrong"):
+        with Node(short_dir, handing_over(short_dir, what)) as node:
+            assert 70 == node.ends()
+            assert "start_failed:exit:0" in node.stderr.read_text()
     with Parrots(short_dir, '[worker.b]\nready = "notify"\n') as parrots:
         parrots.wait_answering()
         for pid in (os.getpid(), 1, 2**22 - 1, 0):

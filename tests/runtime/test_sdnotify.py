@@ -66,9 +66,19 @@ def test_the_end_comes_before_more_time_for_it() -> None:
     assert [SelfStopping, Extended] == [type(event) for event in told.events]
 
 
+def test_who_is_the_main_process() -> None:
+    """Its number, and what makes that certain."""
+    told = of("MAINPID=4711", "MAINPIDFDID=18446744073709551615")
+    assert (4711, 2**64 - 1) == (told.main_pid, told.main_id)
+
+
 @pytest.mark.parametrize(
     "said",
-    ["READY=0", "STOPPING=0", "WATCHDOG=2", "RELOADING=0", "FDSTORE=1", "BARRIER=1", "X_OURS=1"],
+    [
+        *("READY=0", "STOPPING=0", "WATCHDOG=2", "RELOADING=0", "BARRIER=1", "X_OURS=1"),
+        *("FDSTORE=1", "FDSTOREREMOVE=1", "FDNAME=x", "FDPOLL=0", "NOTIFYACCESS=main"),
+        *("EXIT_STATUS=3", "MAINPIDFD=1", "MONOTONIC_USEC=1"),
+    ],
 )
 def test_what_has_no_meaning_here_says_nothing(said: str) -> None:
     """As systemd: unknown words, and known ones with another value, are ignored."""
