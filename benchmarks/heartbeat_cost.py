@@ -25,10 +25,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import zmq
 
+from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Effect, Spawn
 from supervisord_ng.core.events import Event
 from supervisord_ng.model.spec import (
@@ -42,6 +43,7 @@ from supervisord_ng.model.spec import (
 from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.recorder import Recorder
 from supervisord_ng.runtime.shell import Shell
+from supervisord_ng.runtime.tokens import Tokens
 from supervisord_ng.runtime.workers import Workers
 
 SENDERS = 2
@@ -145,8 +147,12 @@ class Meter:
 class Pretended(Workers):
     """The daemon's hands, but for the processes."""
 
-    def __init__(self, *args: Any, **keys: Any) -> None:
-        super().__init__(*args, **keys)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, node: NodeSpec, feed: Callable[[Event], None]
+    ) -> None:
+        super().__init__(
+            loop, node, feed, lambda _: None, lambda _: None, tokens=Tokens(node.state_dir)
+        )
         self.tokens: list[bytes] = []
 
     def _start(self, record: Record) -> int:
@@ -199,8 +205,9 @@ def daemon(directory: str, load: Load, control: Connection, *, probing: bool) ->
             workers.drain()
 
         shell = Shell(loop, perform, hear, fail, Recorder("bench"))
-        workers = Pretended(loop, node, feed, lambda _: None, lambda _: None)
-        shell.boot(tree(load), seed=1, incarnations={})
+        workers = Pretended(loop, node, feed)
+        shell.begin(*machine.boot(tree(load), seed=1, now=time.monotonic_ns()))
+        shell.go()
         await all_started.wait()
         control.send((workers.heartbeats.endpoint, workers.tokens))
         meter = Meter(control, lambda: beats)
