@@ -72,7 +72,7 @@ def adopt(turn: Turn, event: Reload) -> tuple[str, ...]:
         supervisor = turn.supervisor(path)
         steps = steps_of(supervisor)
         if not supervisor.alive:
-            _forget_removed(turn, path)
+            _forget_marks(turn, path)
         elif acts and any(child.renew or child.removed for child in supervisor.children.values()):
             found.append(path)
         for child in turn.supervisor(path).children.values():
@@ -220,7 +220,7 @@ def _judged_anew(child: ChildState, old: WorkerSpec, now: int) -> ChildState:
     return replace(child, deadline=next_beat_by(child, now))
 
 
-def _forget_removed(turn: Turn, path: str) -> None:
+def _forget_marks(turn: Turn, path: str) -> None:
     """Of a supervisor that is down nobody runs, so nobody has to be stopped."""
     for child in list(turn.supervisor(path).children.values()):
         if child.removed:
@@ -282,20 +282,22 @@ def reconcile(turn: Turn, path: str) -> None:
 
 
 def _left_to(plan: Plan, supervisor: SupervisorState, steps: Steps) -> tuple[Plan, set[str]]:
-    """The interrupted plan with those new children that it comes to itself, in order; and their names.
+    """The interrupted plan with those children that it comes to itself, and the names of these.
 
-    Whoever is started one after the other, each when the one before is ready, has to be started so in spite
-    of a reload.
+    Whom it has still to start it starts by the new specification. And whoever is started one after the other,
+    each when the one before is ready, has to be started so in spite of a reload.
     """
     rest = plan.start[plan.start_at :]
-    if plan.purpose is not Purpose.BOOT and len(plan.start) == 1:
-        return plan, set()
-    order = list(supervisor.children)
-    after = order.index(rest[0]) if rest and rest[0] in supervisor.children else 0
-    new = {name for name in steps.start if order.index(name) > after and name not in steps.stop}
-    first, later = rest[:1], {*rest[1:], *new}
-    start = first + tuple(name for name in order if name in later)
-    return replace(plan, start=start, start_at=0), new
+    left = {name for name in steps.start if name in rest}
+    if plan.purpose is Purpose.BOOT or len(plan.start) > 1:
+        order = list(supervisor.children)
+        after = order.index(rest[0]) if rest and rest[0] in supervisor.children else 0
+        left |= {
+            name for name in steps.start if order.index(name) > after and name not in steps.stop
+        }
+    later = {*rest[1:], *left} - {*rest[:1]}
+    start = rest[:1] + tuple(name for name in supervisor.children if name in later)
+    return replace(plan, start=start, start_at=0), left
 
 
 def failed(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> None:
@@ -315,8 +317,14 @@ def failed(turn: Turn, path: str, child: ChildState, reason: ExitReason) -> None
     )
 
 
+def ended(turn: Turn, path: str) -> None:
+    """This supervisor has ended, and nobody of its children is left: no mark of theirs means anything more."""
+    _forget_marks(turn, path)
+    settled(turn, path)
+
+
 def settled(turn: Turn, path: str) -> None:
-    """This supervisor has nothing more to do about a reload, or has ended."""
+    """This supervisor has nothing more to do about a reload."""
     if not any(path in one.waiting for one in turn.node.reloads):
         return
     if any(isinstance(message, Reconcile) for message in turn.supervisor(path).mailbox):

@@ -67,7 +67,7 @@ def finish_exit(turn: Turn, path: str) -> None:
     turn.update(
         path, alive=False, booted=False, plan=None, mailbox=(), suspended=False, restarts=()
     )
-    reload.settled(turn, path)
+    reload.ended(turn, path)
     if not plan.brutal:
         _note_exit(turn, path, plan.reason)
     for message in supervisor.mailbox:

@@ -20,6 +20,7 @@ from supervisord_ng.model.spec import (
     SupervisorSpec,
     WorkerSpec,
 )
+from supervisord_ng.sim.trace import describe
 from supervisord_ng.sim.world import World
 
 
@@ -34,6 +35,7 @@ class Watched(msgspec.Struct):
     order: list[str]
     alive: bool = False
     booting: bool = False
+    edited: bool = False  # since it boots: whom it has started stands where the file says now
     leaving: bool = False
     restarts: list[int] = []
     delayed: set[str] = set()  # children whose restart waited, or waits, for its back-off
@@ -47,13 +49,15 @@ class Checker:
         self._world = world
         self._supervisors: dict[str, Watched] = {}
         self._root = spec.name
-        self._told: dict[
-            str, int
-        ] = {}  # path -> incarnation that the core has to hold for existing
+        self._told: dict[str, int] = {}  # path -> incarnation that the core believes in
         self._starting: set[str] = set()  # children whose start has begun and not come to its end
         self._may_start: set[str] = {spec.name}  # whom a boot or a restart is going to start once
         self._last: dict[str, int] = {}  # path -> the last incarnation
         self._calls: dict[int, events.Call] = {}
+        self._reloads: set[int] = set()  # that nobody has answered yet
+        self._edited = (
+            False  # there was one: whose start has which reason is not followed any further
+        )
         self._specs: dict[str, ChildSpec] = {}
         self._excused: set[str] = (
             set()
@@ -87,10 +91,32 @@ class Checker:
                 path = names.join(event.path, event.name)
                 if event.spec is not None and path not in self._specs:
                     self._learn(path, event.spec)
+            case events.Reload():
+                self._reloads.add(event.request)
+                self._edited = True
+                self._reload(self._root, event.spec)
             case events.Stop():
                 self._supervisors[self._root].leaving = True
             case _:
                 pass
+
+    def _reload(self, path: str, spec: SupervisorSpec) -> None:
+        """Another specification of a supervisor. In which order its children stand now is not followed."""
+        watched = self._supervisors[path]
+        names_now = [child.name for child in spec.children]
+        others = [name for name in watched.order if name not in names_now]
+        watched.spec, watched.order, watched.edited = spec, names_now + others, True
+        if spec.intensity is not None and len(watched.restarts) > spec.intensity:
+            watched.restarts = watched.restarts[len(watched.restarts) - spec.intensity :]
+        for child in spec.children:
+            child_path = names.join(path, child.name)
+            if isinstance(child, SupervisorSpec) and child_path in self._supervisors:
+                self._specs[child_path] = child
+                self._reload(child_path, child)
+            else:
+                self._learn(child_path, child)
+            if isinstance(child, WorkerSpec) and not child.autostart:
+                self._excused.add(child_path)
 
     def _gone(self, path: str) -> None:
         self._told.pop(path, None)
@@ -99,7 +125,8 @@ class Checker:
         self._starting.discard(path)
 
     def _forgotten_if_temporary(self, path: str) -> None:
-        if self._specs[path].restart is Restart.TEMPORARY:
+        # Who is stopped by a reload keeps its place; whom a reload finds ended is forgotten when it matters.
+        if self._specs[path].restart is Restart.TEMPORARY and not self._reloads:
             self._forgotten(path)
 
     def _forgotten(self, path: str) -> None:
@@ -125,12 +152,14 @@ class Checker:
                 self._report(effect)
             case effects.Reply():
                 self._reply(effect)
+            case effects.Reloaded():
+                _must(effect.request in self._reloads, "a reload is answered twice")
+                self._reloads.discard(effect.request)
+                self._excused.update(one.path for one in effect.failed)
             case effects.Halt():
                 _must(self.halted is None, "halted twice")
                 self.halted = effect
                 _must(not self._world.living(), f"halted and left {self._world.living()}")
-            case effects.TreeUp():
-                pass
 
     def _spawn(self, effect: effects.Spawn) -> None:
         path, supervisor = effect.path, names.parent(effect.path)
@@ -148,9 +177,9 @@ class Checker:
         """A child's start begins: there must be a reason for it, and its supervisor starts no other."""
         supervisor = names.parent(path)
         by_itself = path in self._may_start
-        wanted = self._wanted(path)
+        wanted = bool(self._wanted(path) or self._reloads)
         _must(
-            by_itself or bool(wanted) or self._joins_a_restart(path),
+            by_itself or wanted or self._edited or self._joins_a_restart(path),
             f"{path}: started, and nobody asked",
         )
         if not wanted:
@@ -158,19 +187,29 @@ class Checker:
         if not supervisor:
             return
         for other in sorted(self._starting):
-            # an operator's call need not wait for a slow start; nothing else overtakes one
-            alone = names.parent(other) != supervisor or bool(wanted)
+            # an operator's call or reload need not wait for a slow start; nothing else overtakes one
+            alone = names.parent(other) != supervisor or wanted
             _must(alone, f"{path}: started while {other} is starting")
         self._starting.add(path)
         watched = self._supervisors[supervisor]
         if wanted:
             watched.by_call.add(path)
+        in_file = any(child.name == names.leaf(path) for child in watched.spec.children)
+        if not (by_itself and in_file) and self._wanted(path) == ["start_child"]:
+            self._added(path)
         if names.leaf(path) not in watched.order:
             watched.order.append(names.leaf(path))
-        if watched.booting and not wanted:
+        if watched.booting and not wanted and not watched.edited:
             for younger in self._younger(path):
                 early = self._exists(younger) and younger not in watched.by_call
                 _must(not early, f"{path}: booted after {younger}")
+
+    def _added(self, path: str) -> None:
+        """Nothing but a start_child explains this start: it is a new child, the last, by that specification."""
+        self._forgotten(path)
+        for call in self._calls.values():
+            if call.spec is not None and names.join(call.path, call.name) == path:
+                self._learn(path, call.spec)
 
     def _joins_a_restart(self, path: str) -> bool:
         """A restart after a pause, or one that an operator hurries, takes its whole range along."""
@@ -197,7 +236,7 @@ class Checker:
     def _stop_order(self, path: str) -> None:
         """A supervisor that ends asks a child only when everyone started after it is gone."""
         watched = self._supervisors[names.parent(path)]
-        if not watched.leaving or watched.spec.stop_order is StopOrder.PARALLEL:
+        if not watched.leaving or watched.spec.stop_order is StopOrder.PARALLEL or watched.edited:
             return
         for younger in self._younger(path):
             _must(not self._exists(younger), f"{path}: asked to stop before {younger} is gone")
@@ -237,14 +276,20 @@ class Checker:
         match note.event:
             case EventName.STARTING:
                 self._begin(note.path)
+                watched = self._supervisors[note.path]
                 watched.alive = watched.booting = True
-                watched.leaving = False
+                watched.leaving = watched.edited = False
                 watched.restarts = []
                 watched.delayed = set()
                 watched.by_call = set()
                 watched.order = [child.name for child in watched.spec.children]
                 for child in watched.spec.children:
-                    self._boots(names.join(note.path, child.name), child)
+                    child_path = names.join(note.path, child.name)
+                    if (
+                        self._specs[child_path] != child
+                    ):  # it was added with another, and is forgotten
+                        self._learn(child_path, child)
+                    self._boots(child_path, child)
             case EventName.STARTED:
                 watched.booting = False
                 self._starting.discard(note.path)
@@ -280,7 +325,7 @@ class Checker:
             watched.delayed.add(note.path)
         else:
             watched.delayed.discard(note.path)
-        watched.restarts.append(now)
+        watched.restarts = [*self._kept(watched, now), now]
         count = self._in_window(watched, now)
         intensity = watched.spec.intensity
         _must(
@@ -299,8 +344,12 @@ class Checker:
             intensity is not None and count > intensity, f"{note.path}: gave up at {count} restarts"
         )
 
+    def _kept(self, watched: Watched, now: int) -> list[int]:
+        """The restarts that count at `now`; what was too old once does not count under a longer period."""
+        return [then for then in watched.restarts if then >= now - watched.spec.period_ns]
+
     def _in_window(self, watched: Watched, now: int) -> int:
-        return sum(1 for then in watched.restarts if then >= now - watched.spec.period_ns)
+        return len(self._kept(watched, now))
 
     def _report(self, report: effects.Report) -> None:
         if report.reason == HEARTBEAT_TIMEOUT and report.incarnation is not None:
@@ -312,12 +361,13 @@ class Checker:
         if call is None:
             raise Violation(f"request {reply.request} is answered, and nobody waits for it")
         path = names.join(call.path, call.name)
+        if call.op in {"start_child", "restart_child"} and reply.code == "ok":
+            self._starting.discard(path)
         if call.op == "terminate_child" and reply.code == "ok":
             self._may_start.discard(path)
-            self._supervisors[call.path].delayed.discard(path)
             _must(not self._exists(path), f"{path}: said to be terminated")
             # those stopped for its restart, which is off now, stay down as in OTP
-            siblings = (names.join(call.path, name) for name in self._supervisors[call.path].order)
+            siblings = (path for path in self._specs if names.parent(path) == call.path)
             self._excused.add(path)
             self._forgotten_if_temporary(path)
             self._excused.update(sibling for sibling in siblings if not self._exists(sibling))
@@ -338,9 +388,10 @@ class Checker:
         """Every specification there ever was."""
         return list(self._specs.values())
 
-    def unanswered(self) -> list[events.Call]:
-        """The calls that nobody has answered yet."""
-        return list(self._calls.values())
+    def unanswered(self) -> list[str]:
+        """The calls and reloads that nobody has answered yet, as words."""
+        reloads = [f"reload {request}" for request in sorted(self._reloads)]
+        return [*map(describe, self._calls.values()), *reloads]
 
 
 def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like an assertion

@@ -60,6 +60,7 @@ class Faults(msgspec.Struct, frozen=True):
     keeps_stacks: float = 0.0  # does not answer the request for its stacks
     late_word: float = 0.0  # an event arrives once more, after its incarnation
     operator: float = 0.0  # per second
+    reloads: float = 0.0  # per second
     lag: float = 0.0  # per second: the daemon itself is late
     supervisor_killed: float = 0.0  # per second
     suspends: float = 0.0  # per second
@@ -71,6 +72,7 @@ _OFTEN = {
     "spawn_fails": 0.2,
     "ignores": 0.1,
     "operator": 1.0,
+    "reloads": 0.3,
     "lag": 0.1,
     "supervisor_killed": 0.05,
     "suspends": 0.1,

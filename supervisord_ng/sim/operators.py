@@ -1,6 +1,7 @@
 """Who acts on the node from outside: an operator with calls, and accidents of the daemon itself.
 
-Calls at random, supervisors killed, held and released, and the daemon late: each by the chances in `faults`.
+Calls at random, files edited and reloaded, supervisors killed, held and released, and the daemon late: each by
+the chances in `faults`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from supervisord_ng.model import names
 from supervisord_ng.model.spec import AutoShutdown, ChildSpec, SupervisorSpec
 from supervisord_ng.sim.agenda import Agenda
 from supervisord_ng.sim.faults import Faults, Forest
+from supervisord_ng.sim.reloads import Editor
 from supervisord_ng.sim.world import Happening
 
 HELD_NS = limits.SECOND  # the longest that a supervisor is held
@@ -40,7 +42,9 @@ class Operator:
         self._supervisors: dict[str, SupervisorSpec] = {}
         self._children: list[tuple[str, ChildSpec]] = []  # with the supervisor's path
         self._learn(spec.name, spec)
+        self._editor = Editor(chance, forest, spec)
         self._again(faults.operator, self._call)
+        self._again(faults.reloads, self._reload)
         self._again(faults.lag, self._lag)
         self._again(faults.supervisor_killed, self._kill)
         self._again(faults.suspends, self._hold)
@@ -103,6 +107,12 @@ class Operator:
             return events.Call(path, self._requests, "delete_child", spec.name)
         now = self._chance.random() < 0.5
         return events.Call(path, self._requests, "restart_child", spec.name, now=now)
+
+    def _reload(self) -> events.Event:
+        self._requests += 1
+        spec = self._editor.next()
+        self._learn(spec.name, spec)
+        return events.Reload(spec, self._requests)
 
     def _kill(self) -> events.Event:
         paths = list(self._supervisors)

@@ -100,7 +100,7 @@ class History:
         if self._checker.halted is None:
             self._end()
         for call in self._checker.unanswered():
-            raise Stuck(f"never answered: {describe(call)}")
+            raise Stuck(f"never answered: {call}")
 
     # --- what happens next ----------------------------------------
     def _next(self) -> bool:
@@ -167,7 +167,7 @@ class History:
     def _restless(self) -> list[str]:
         """Who is not where it belongs, and why, in words."""
         now = self._agenda.now
-        found = [f"{call.op} is not answered" for call in self._checker.unanswered()]
+        found = [f"{call} is not answered" for call in self._checker.unanswered()]
         found += [f"{path} #{number} hangs" for path, number in self._world.hanging()]
         table = {row.path: row for row in rows(self._state, now)}
         for row in table.values():
