@@ -223,7 +223,7 @@ command = ["{sys.executable}", "-S", "{program}"]
 ready = "notify"
 """
     with Node(short_dir, tree) as node:
-        eventually(lambda: len(node.wait_answering().crashes()) >= 20, "twenty short lives", 30)
+        eventually(lambda: len(node.wait_answering().crashes()) >= 8, "eight short lives", 60)
         assert {("exit:1", "input/output error (ERRNO=5)")} == {
             (report["reason"], report["message"]) for report in node.crashes()
         }
