@@ -166,8 +166,10 @@ class ControlServer:
             if not isinstance(outcome, AsyncIterator):
                 yield await self._answer(request, outcome)
                 return
-            async for item in outcome:
-                yield line_of({"id": request.id, "item": item})
+            assert isinstance(outcome, AsyncGenerator), f"{request.verb}: who reads no more ends it"
+            async with contextlib.aclosing(outcome) as items:
+                async for item in items:
+                    yield line_of({"id": request.id, "item": item})
             yield line_of({"id": request.id, "ok": True, "end": True})
         except ControlError as error:
             yield refused(request.id, error)
