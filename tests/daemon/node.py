@@ -140,9 +140,9 @@ class Node:
         eventually(self._up_or_dead, f"the tree is up; stderr: {self.stderr}", timeout_s)
         return self
 
-    def wait_answering(self) -> Self:
+    def wait_answering(self, timeout_s: float = 20.0) -> Self:
         """Wait until the daemon answers; its tree may be on its way up."""
-        eventually(self._answers, "the daemon answers", 20)
+        eventually(self._answers, f"the daemon answers; stderr: {self.stderr}", timeout_s)
         return self
 
     def _answers(self) -> bool:

@@ -104,7 +104,7 @@ def test_nothing_is_lost_and_nothing_is_there_twice_whoever_is_killed(short_dir:
             if node is not nodes.leaf:
                 wait_for_more(nodes.leaf, chance.randint(0, 5))
             node.start()
-            node.wait_answering()
+            node.wait_answering(WAIT_S)
         wait_up(nodes)
         nodes.leaf.ask("stop", paths=["a"])
         wait_same(nodes)

@@ -176,15 +176,16 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When nothing goes wrong any more, everything arrives."""
-        for _ in range(40):
-            self.time_passes(1)
-            self.all_is_well_for_a_moment()
-        there = ids_in(self.top.path)
-        eventually(lambda: not self.leaf.store.outbox.unsent, "the leaf knows")
-        for host in (self.top, self.leaf):
-            host.stop()
-        shutil.rmtree(self.directory)
-        assert self.made == there
+        try:
+            for _ in range(40):
+                self.time_passes(1)
+                self.all_is_well_for_a_moment()
+            assert self.made == ids_in(self.top.path)
+            eventually(lambda: not self.leaf.store.outbox.unsent, "the leaf knows")
+        finally:
+            for host in (self.top, self.leaf):
+                host.stop()
+            shutil.rmtree(self.directory)
 
     def _deliver(self, frame: FromChild | FromParent | Load, to: Host) -> None:
         if isinstance(frame, Load):
