@@ -146,6 +146,21 @@ def test_what_is_added_survives_a_reload_and_not_its_supervisor(short_dir: Path)
         assert "job@1" not in node.rows()
 
 
+def test_what_is_added_outlives_the_daemon(short_dir: Path) -> None:
+    """The next one takes over instances and other children with the rest of the tree."""
+    with Node(short_dir, POOL) as node:
+        node.wait_up()
+        node.ask("start-child", supervisor="jobs", args=["1001"])
+        node.ask("start-child", supervisor="root", name="x", toml='command = "sleep 1000"')
+        before = node.pids()
+        node.signal(signal.SIGKILL)
+        node.ends()
+        node.start()
+        node.wait_answering().wait_up()
+        assert before == node.pids()
+        assert node.ask("diff")["same"]
+
+
 def test_a_name_of_the_file_can_be_refused(short_dir: Path) -> None:
     """A file that uses the name of a child added elsewhere is refused as a whole."""
     with Node(short_dir, POOL) as node:
