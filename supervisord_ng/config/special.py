@@ -189,11 +189,27 @@ def _url(value: object) -> str:
 
 
 URL = Kind(_URL.must, _url, _URL.schema)
-PUBLIC_KEY = pattern(
+_KEY = pattern(
     "must be a public key: 40 characters Z85",
     r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}",
     "`sng keygen --show` prints the one of an existing key file",
 )
+_Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+
+
+def _public_key(value: object) -> str:
+    """Five characters are 32 bits, rfc.zeromq.org/spec/32; libzmq refuses five that are more."""
+    text: str = _KEY.parse(value)
+    for group in (text[at : at + 5] for at in range(0, len(text), 5)):
+        number = 0
+        for character in group:
+            number = number * len(_Z85) + _Z85.index(character)
+        if number >= 2**32:
+            raise RefusedError(_KEY.must, f"{quoted(group)} is no Z85 number; was it copied whole?")
+    return text
+
+
+PUBLIC_KEY = Kind(_KEY.must, _public_key, _KEY.schema)
 
 
 # --- resource limits -----------------------------------------------------------------------------------------
