@@ -271,6 +271,8 @@ class Daemon:
         if begun.news:
             self.shell.settle()
         self._beginning.end_unclaimed()
+        if self.tree.parent is not None and self.tree.parent.on_partition == "stop":
+            self.announcer.up()  # its tree waits for the parent, its service manager must not
         if begun.outdated:
             rows = [row for row in self.rows() if row.path in begun.outdated]
             self.keep_task(asyncio.ensure_future(self.operators.order("restart", rows)))

@@ -213,9 +213,14 @@ class Fleet:
             station = self.stations[place.name]
             if place.above is not None and self._strikes(self.faults.cut):
                 self._network.cut(place.name)
-                self._later(lambda name=place.name: self._network.mend(name))  # type: ignore[misc]
+                self._later(lambda name=place.name: self._mend(name))  # type: ignore[misc]
             if station.is_up:
                 self._accident(station)
+
+    def _mend(self, link: str) -> None:
+        """The link is whole again, and the node at its lower end has a new connection."""
+        self._network.mend(link)
+        self.stations[link].feed(events.Connected())
 
     def _accident(self, station: Station) -> None:
         """What happens to one daemon; one that has ended comes back."""

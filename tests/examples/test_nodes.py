@@ -21,7 +21,9 @@ def trees() -> dict[str, str]:
         for path in (EXAMPLES / "two-hosts").glob("*.toml")
     }
     for path in (EXAMPLES / "kubernetes").glob("*.yaml"):
-        (block,) = re.findall(r"^  tree\.toml: \|\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE)
+        (block,) = re.findall(
+            r"^  tree\.toml: \|\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE
+        )
         found[str(path.relative_to(EXAMPLES))] = textwrap.dedent(block)
     for path in (EXAMPLES / "nomad").glob("*.hcl"):
         (block,) = re.findall(r"<<TREE\n(.*?)^TREE\n", path.read_text(), re.MULTILINE | re.DOTALL)
