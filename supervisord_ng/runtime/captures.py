@@ -96,7 +96,7 @@ class Captures:
     def detach(self) -> None:
         """Read no more, and leave the FIFOs to the next daemon; waits until what was read is written."""
         for capture in self._open.values():
-            capture.close()
+            capture.detach()
         if not self._intake.close(limits.LOG_FLUSH_TIMEOUT_S):
             self._on_problem("cannot write the last output of workers: the disk does not take it")
 

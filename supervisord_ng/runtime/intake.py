@@ -232,6 +232,10 @@ class Source:
             self._spill(block)
             waiting -= len(block)
         self._reach_marks(all_of_them=True)
+        self.detach()
+
+    def detach(self) -> None:
+        """Read no more, and leave what is there to the next daemon; it has notes of what is being written."""
         self._is_closed = True
         self._intake.epoll.unregister(self.outlet.fd)
         self._intake.forget(self)
@@ -307,7 +311,7 @@ class Source:
     def _written(self, size: int) -> None:
         self._queued -= size
         # Blocks that were let go are all written before another one is held: the writer keeps the order.
-        if self._held is not None:
+        if self._held is not None and not self._is_closed:
             self._take_held()
             self._written_ns = clock.monotonic_ns()
             self._pump_or_gather()

@@ -183,6 +183,14 @@ class Capture:
         self._streams.clear()
         self.intake.writer.submit(self.log.close)
 
+    def detach(self) -> None:
+        """Read no more, and leave to the next daemon what is in the FIFOs."""
+        for stream in self._streams.values():
+            stream.source.detach()
+            stream.flush()
+        self._streams.clear()
+        self.intake.writer.submit(self.log.close)
+
     def _open(self, fifo: str) -> None:
         if fifo not in self._streams:
             self._streams[fifo] = _Stream(self, fifo)

@@ -191,6 +191,34 @@ def test_a_report_about_an_adopted_worker(short_dir: Path) -> None:
     assert len("before\nafter\n") == asyncio.run(go_on())
 
 
+def test_a_line_over_which_a_daemon_is_replaced(short_dir: Path) -> None:
+    """A daemon that makes way for another one leaves an unfinished line where it is."""
+    spec = LogSpec(str(short_dir / "w.log"), format="json")
+
+    async def begin() -> None:
+        captures = Captures(asyncio.get_running_loop(), str(short_dir), pytest.fail)
+        captures.open("w", spec).adopt("stdout")
+        os.write(captures.open("w", spec).outlets.open("w").fd, b"one\ntwo, ")
+        captures.detach()
+        os._exit(0)
+
+    async def go_on() -> None:
+        captures = Captures(asyncio.get_running_loop(), str(short_dir), pytest.fail)
+        capture = captures.open("w", spec)
+        capture.adopt("stdout")
+        os.write(capture.outlets.open("w").fd, b"all of it\n")
+        assert await captures.flush()
+        captures.close()
+
+    daemon = os.fork()
+    if daemon == 0:
+        asyncio.run(begin())
+    assert os.waitpid(daemon, 0)[1] == 0
+    asyncio.run(go_on())
+    lines = Path(spec.file).read_text().splitlines()
+    assert ["one", "two, all of it"] == [json.loads(line)["line"] for line in lines]
+
+
 def test_notes_need_no_block(tmp_path: Path) -> None:
     """A daemon that died at rest has left nothing to do."""
     assert Progress(str(tmp_path / "p")).open(1).unfinished() is None
