@@ -78,6 +78,9 @@ STATUS_TEXT_MAX = 1 * KIB  # of a worker's own status line
 # --- the runtime -------------------------------------------------------------------------------------------
 SHELL_TURN_EVENTS = 64  # events in one turn of the loop, so that a crash loop starves nobody
 CRASH_FRAME_WAIT_NS = 100 * MS  # how long a report waits for a traceback that may be on its way
+BIRTHS_KEPT = (
+    8  # starts of a worker noted in the runtime directory; the journal is not further behind
+)
 LEFTOVER_WAIT_NS = 5 * SECOND  # how long a killed process of an earlier daemon may take to vanish
 LEFTOVER_ROUNDS_MAX = (
     10  # looks for such processes; more only where something forks faster than it dies

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from supervisord_ng.config import raw, supported
+from supervisord_ng.config import raw
 from supervisord_ng.config.explain import RefusedError, dotted
 from supervisord_ng.config.hints import unknown_key
 from supervisord_ng.config.places import Notes, Place, Source
@@ -76,5 +76,3 @@ def _add(document: Document, place: Place, value: object, notes: Notes) -> None:
         notes.problem(place, text)
         return
     document.tables[place.path] = value, place
-    if supported.is_not_yet(place.path[0]):
-        notes.problem(place, "cannot be set: not supported yet")

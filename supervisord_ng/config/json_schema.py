@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from supervisord_ng.config import raw, supported
+from supervisord_ng.config import raw
 from supervisord_ng.config.kinds import Kind, OpenTable, SubTable
 from supervisord_ng.limits import NAME_LENGTH_MAX
 from supervisord_ng.model.names import NAME_PATTERN
@@ -66,8 +66,7 @@ def _table(struct: type[raw.Table], scope: str) -> dict[str, Any]:
 
 
 def _key(key: raw.Key, scope: str) -> dict[str, Any]:
-    soon = " (not supported yet)" if supported.is_not_yet(scope) else ""
-    meaning = {"description": f"{key.meaning}{soon}"}
+    meaning = {"description": key.meaning}
     if isinstance(key.kind, SubTable):
         return {**_table(key.kind.struct, scope), **meaning}
     if isinstance(key.kind, OpenTable):

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from supervisord_ng.config import raw, supported
-from supervisord_ng.config.explain import RefusedError, any_of, dotted, show
+from supervisord_ng.config import raw
+from supervisord_ng.config.explain import RefusedError, dotted
 from supervisord_ng.config.hints import table_title, unknown_key
 from supervisord_ng.config.kinds import Kind, OpenTable, SubTable
 from supervisord_ng.config.places import Notes, Place
@@ -92,10 +92,6 @@ def _read_key(table: Table, key: raw.Key, value: object, scope: str, notes: Note
             notes.refused(at, value, refused)
             table.wrong.add(key.name)
             return
-        if supported.is_value_not_yet(scope, parsed):
-            words = supported.words_now(scope, kind.words)
-            but = f", only {any_of(words)}" if words else ""
-            notes.problem(at, f"cannot be {show(value)}: not supported yet{but}")
         table.values[key.name] = parsed
     else:
         if not isinstance(value, dict):
@@ -107,8 +103,6 @@ def _read_key(table: Table, key: raw.Key, value: object, scope: str, notes: Note
             table.values[key.name] = read_table(kind.struct, value, at, scope, notes)
         else:
             table.values[key.name] = _read_open(kind, value, at, notes)
-    if supported.is_not_yet(scope):
-        notes.problem(at, "cannot be set: not supported yet")
 
 
 def _form(kind: SubTable) -> str:

@@ -18,6 +18,7 @@ from supervisord_ng.core.state import (
 )
 from supervisord_ng.limits import SECOND
 from supervisord_ng.model import names
+from supervisord_ng.model.spec import WorkerSpec
 from supervisord_ng.model.status import Row, State
 
 _ALIVE = {
@@ -143,3 +144,13 @@ def _of_supervisor(row: Row, supervisor: SupervisorState, now: int) -> Row:
 
 def _seconds(nanoseconds: int) -> float:
     return nanoseconds / SECOND
+
+
+def worker_specs(state: NodeState) -> dict[str, WorkerSpec]:
+    """Every worker of the tree by its path."""
+    return {
+        child.path: child.spec
+        for supervisor in state.supervisors.values()
+        for child in supervisor.children.values()
+        if isinstance(child.spec, WorkerSpec)
+    }

@@ -8,6 +8,7 @@ daemon is ended before anything is started, so that nothing runs twice.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -26,7 +27,9 @@ from supervisord_ng.reports import journal
 from supervisord_ng.reports.journal import Recalled
 from supervisord_ng.runtime import adoption, clock, leftovers, procfs
 from supervisord_ng.runtime.adoption import Adoptee, Heir
+from supervisord_ng.runtime.births import Births
 from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
+from supervisord_ng.runtime.guard import Guard
 from supervisord_ng.runtime.leftovers import Marked
 from supervisord_ng.runtime.tokens import Tokens
 from supervisord_ng.runtime.workers import Workers
@@ -72,6 +75,7 @@ class Beginning:
         workers: adopts.
         cgroups: of the workers, None for nowhere.
         tokens: tell whose a process is.
+        births: what was started last.
         publish: tells people who follow.
         log: the daemon's own.
         is_upgrade: whether the earlier daemon has become this one, so that nothing was killed.
@@ -83,6 +87,7 @@ class Beginning:
         workers: Workers,
         cgroups: Cgroups | None,
         tokens: Tokens,
+        births: Births,
         publish: Publish,
         log: Any,
         *,
@@ -92,6 +97,7 @@ class Beginning:
         self._workers = workers
         self._cgroups = cgroups
         self._tokens = tokens
+        self._births = births
         self._publish = publish
         self._log = log
         self._is_upgrade = is_upgrade
@@ -141,11 +147,18 @@ class Beginning:
         """Once the news is told: end those that the core turned out not to want."""
         unclaimed = {
             self._tokens.of(path, heir.incarnation)
-            for path, heir in self._workers.unclaimed().items()
+            for path, after in self._workers.unclaimed().items()
+            for heir in after
         }
         if unclaimed:
             self._workers.expect({})
             self._tell(leftovers.end_leftovers(self._endpoint, lambda it: it.token in unclaimed))
+
+    def guard(self, loop: asyncio.AbstractEventLoop) -> Guard | None:
+        """Who ends the workers with the daemon, where that is wanted."""
+        if self._tree.node.on_daemon_crash != "kill":
+            return None
+        return Guard(loop, self._endpoint, None if self._cgroups is None else self._cgroups.path)
 
     # --- anew or not ------------------------------------------------------------------------------
     def _why_anew(self, recalled: Recalled | None) -> str | None:
@@ -176,7 +189,7 @@ class Beginning:
         alive = {path: it.incarnation for path, it in memory.children.items() if _lives(it)}
         heirs = self._heirs(marked, recalled, alive)
         # Nobody was started after somebody who lives.
-        last = {path: heir.incarnation - 1 for path, heir in heirs.items()}
+        last = {path: after[0].incarnation - 1 for path, after in heirs.items()}
         state, effects = machine.resume(
             self._tree.root, memory, now=now, incarnations=incarnations | alive | last, **more
         )
@@ -187,7 +200,11 @@ class Beginning:
             if child.pid is not None
         ]
         kept = {child.path: child.incarnation for child in running if child.path in alive}
-        kept |= {path: heir.incarnation for path, heir in heirs.items()}
+        kept |= {
+            path: after[-1].incarnation
+            for path, after in heirs.items()
+            if adoption.lives(after[-1].pid, after[-1].birth)
+        }
         self._end_leftovers(
             {self._tokens.of(path, number) for path, number in kept.items()},
             {names.leaf(path) for path in kept},
@@ -205,17 +222,25 @@ class Beginning:
 
     def _heirs(
         self, marked: list[Marked], recalled: Recalled, alive: Collection[str]
-    ) -> dict[str, Heir]:
-        """Who runs in the place of somebody that the journal has for running, or for about to be started."""
+    ) -> dict[str, list[Heir]]:
+        """Who was started in the place of somebody that the journal has for running, or about to be started.
+
+        The last of them may run; the others have ended. An end that nobody has seen is an end all the same.
+        """
         specs = {path: it.spec for path, it in recalled.memory.children.items()}
         specs |= workers_of(self._tree.root)
+        seen = adoption.heirs(marked, self._tokens)
         heirs = {}
-        for path, heir in adoption.heirs(marked, self._tokens).items():
-            known = recalled.memory.children.get(path)
-            if known is None or path in alive or heir.incarnation <= known.incarnation:
+        for path, known in recalled.memory.children.items():
+            if path in alive or _is_outdated(specs.get(path), path, recalled):
                 continue
-            if not _is_outdated(specs.get(path), path, recalled):
-                heirs[path] = heir
+            noted = self._births.after(names.leaf(path), known.incarnation)
+            after = [Heir(*birth) for birth in noted]
+            heir = seen.get(path)
+            if heir is not None and heir.incarnation > known.incarnation:
+                after = [it for it in after if it.incarnation < heir.incarnation] + [heir]
+            if after:
+                heirs[path] = after
         return heirs
 
     def _adopt(self, child: ChildState, marked: list[Marked], now: int) -> Event | None:

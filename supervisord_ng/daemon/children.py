@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from supervisord_ng.config.loading import load_worker
+from supervisord_ng.core import view
 from supervisord_ng.daemon.operators import Outcome
 from supervisord_ng.errors import ConfigError, ControlError
 from supervisord_ng.limits import CHILDREN_MAX
@@ -41,7 +42,7 @@ class Children:
         """
         path = self._supervisor(supervisor)
         spec = self._daemon.shell.state.supervisors[path].spec
-        workers = self._daemon.worker_specs()
+        workers = view.worker_specs(self._daemon.shell.state)
         if len(workers) >= CHILDREN_MAX:
             raise ControlError("refused", f"cannot start a child: there are {CHILDREN_MAX} workers")
         if spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE:

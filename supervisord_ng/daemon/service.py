@@ -40,7 +40,7 @@ from supervisord_ng.daemon.verbs import Verbs
 from supervisord_ng.errors import EXIT_OK, EXIT_SOFTWARE, ControlError, InternalError
 from supervisord_ng.model import paths
 from supervisord_ng.model.reports import CrashReport, Event, EventName
-from supervisord_ng.model.spec import TreeSpec, WorkerSpec
+from supervisord_ng.model.spec import TreeSpec
 from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe, explain
 from supervisord_ng.reports.reader import Reader
@@ -53,6 +53,8 @@ from supervisord_ng.runtime import (
     rundir,
     signals,
 )
+from supervisord_ng.runtime.births import Births
+from supervisord_ng.runtime.guard import Guard
 from supervisord_ng.runtime.handover import Handover
 from supervisord_ng.runtime.shell import Shell
 from supervisord_ng.runtime.systemd import Notifier
@@ -91,6 +93,7 @@ class Daemon:
         self._log = log
         self._console = console
         self.is_stopping = False
+        self.guard: Guard | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
 
     async def run(self) -> int:
@@ -116,15 +119,6 @@ class Daemon:
         """The rows of the tree, with what only the runtime knows."""
         rows = view.rows(self.shell.state, clock.monotonic_ns())
         return tuple(self._with_runtime(row) for row in rows)
-
-    def worker_specs(self) -> dict[str, WorkerSpec]:
-        """Every worker of the tree by its path."""
-        return {
-            child.path: child.spec
-            for supervisor in self.shell.state.supervisors.values()
-            for child in supervisor.children.values()
-            if isinstance(child.spec, WorkerSpec)
-        }
 
     def flight(self) -> Flight:
         """What happened last, to be lived again."""
@@ -193,7 +187,7 @@ class Daemon:
             self.ledger.turned,
         )
         tap = None if self._console is None else self._console.output
-        tokens = Tokens(node.state_dir)
+        tokens, births = Tokens(node.state_dir), Births(node.runtime_dir)
         cgroups = find_cgroups(node.runtime_dir, self._log)
         self.workers = Workers(
             loop,
@@ -202,6 +196,7 @@ class Daemon:
             on_traceback=self._traceback_arrived,
             on_problem=self._log.warning,
             tokens=tokens,
+            births=births,
             cgroups=cgroups,
             tap=tap,
         )
@@ -210,6 +205,7 @@ class Daemon:
             self.workers,
             cgroups,
             tokens,
+            births,
             self.feed.publish,
             self._log,
             is_upgrade=self._inheritance.is_upgrade,
@@ -266,13 +262,14 @@ class Daemon:
         )
         self.workers.captures.rescue(self.tree.root)
         self.shell.begin(begun.state, begun.effects)
-        self._performer.know(self.worker_specs())
+        self._performer.know(view.worker_specs(self.shell.state))
         self.shell.go(begun.news)
         if begun.news:
             self.shell.settle()
         self._beginning.end_unclaimed()
         if self.tree.parent is not None and self.tree.parent.on_partition == "stop":
             self.announcer.up()  # its tree waits for the parent, its service manager must not
+        self.guard = self._beginning.guard(self._loop)
         if begun.outdated:
             rows = [row for row in self.rows() if row.path in begun.outdated]
             self.keep_task(asyncio.ensure_future(self.operators.order("restart", rows)))
@@ -286,6 +283,8 @@ class Daemon:
         await self.control.close()
         self.neighbours.links.close()
         self.workers.close()
+        if self.guard is not None:
+            self.guard.close()
         lost = await asyncio.to_thread(self.store.close, limits.STORE_CLOSE_TIMEOUT_S)
         if lost:
             self._log.error("reports were lost: the disk did not take them", reports=lost)

@@ -89,6 +89,8 @@ class Upgrade:
         # From here to the end nothing else runs in this process: what happens is the next one's to see.
         daemon.workers.drain()
         daemon.shell.close()
+        if daemon.guard is not None:
+            daemon.guard.close()
         daemon.neighbours.links.close()
         daemon.workers.detach()
         daemon.reporter.flush()

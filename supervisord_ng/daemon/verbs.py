@@ -15,7 +15,7 @@ import msgspec
 import supervisord_ng
 from supervisord_ng import limits
 from supervisord_ng.control.access import Caller
-from supervisord_ng.core import flight
+from supervisord_ng.core import flight, view
 from supervisord_ng.daemon import logstream
 from supervisord_ng.daemon.changes import Changes
 from supervisord_ng.daemon.fleet import Nodes
@@ -283,7 +283,7 @@ class Verbs:
         return msgspec.structs.replace(stats, waiting=counts.waiting, dropped=counts.dropped)
 
     def _logs(self, _: Caller, args: Reading) -> AsyncIterator[logstream.LogItem]:
-        specs = self._daemon.worker_specs()
+        specs = view.worker_specs(self._daemon.shell.state)
         chosen = [row for row in targets.workers(self._rows(), args.paths) if row.path in specs]
         captured = {
             row.name: specs[row.path].log for row in chosen if _is_captured(specs[row.path])
@@ -292,7 +292,7 @@ class Verbs:
 
     async def _logs_files(self, _: Caller, args: Paths) -> dict[str, Any]:
         rows = targets.workers(self._rows(), args.paths or (targets.ALL,))
-        specs = self._daemon.worker_specs()
+        specs = view.worker_specs(self._daemon.shell.state)
         return {
             "logs": [
                 {

@@ -10,6 +10,7 @@ CONTROL_SOCKET = "control.sock"
 HEARTBEAT_SOCKET = "heartbeat.sock"  # the longest, by which runtime_dir's own length is checked
 NOTIFY_SOCKET = "notify.sock"
 OUTPUT_DIRECTORY = "output"  # the FIFOs of workers
+BIRTHS_DIRECTORY = "births"
 
 LOCK = "lock"  # in runtime_dir and in state_dir
 STORE = "store.sqlite"  # in state_dir

@@ -55,7 +55,7 @@ class Held(NamedTuple):
 
 
 class Heir(NamedTuple):
-    """The main process of an incarnation that the journal does not know yet."""
+    """The main process of an incarnation that the journal does not know yet; it may have ended."""
 
     incarnation: int
     pid: int

@@ -29,6 +29,7 @@ from supervisord_ng.model.reports import Usage
 from supervisord_ng.model.spec import NodeSpec
 from supervisord_ng.runtime import adoption, clock, diagnosis, procfs
 from supervisord_ng.runtime.adoption import Adoptee, Heir
+from supervisord_ng.runtime.births import Birth, Births
 from supervisord_ng.runtime.captures import Captures, LineTap
 from supervisord_ng.runtime.cgroups import Cgroups
 from supervisord_ng.runtime.incarnation import Record
@@ -56,6 +57,7 @@ class Workers:
         on_traceback: called when a worker's own account of its crash has arrived.
         on_problem: told, in words, what could not be done to a worker.
         tokens: of the workers of this node.
+        births: where each start is noted.
         cgroups: where workers get cgroups of their own, None for nowhere.
         tap: gets the workers' output as lines, None for nobody.
     """
@@ -68,6 +70,7 @@ class Workers:
         on_traceback: Callable[[Remains], None],
         on_problem: Callable[[str], None],
         tokens: Tokens,
+        births: Births,
         cgroups: Cgroups | None = None,
         tap: LineTap | None = None,
     ) -> None:
@@ -84,7 +87,8 @@ class Workers:
         self.reaper = Reaper(loop, self._exited, self._emptied, self._last_notifications)
         self._isolation = Isolation(loop, self.reaper, cgroups, on_problem)
         self._prober = Prober(loop, self.reaper)
-        self._heirs: dict[str, Heir] = {}
+        self._heirs: dict[str, list[Heir]] = {}
+        self._births = births
         self._speech = Speech(
             loop,
             heartbeat_path,
@@ -109,10 +113,8 @@ class Workers:
     def spawn(self, effect: Spawn) -> Event:
         """Start a worker; answers at once, because exec(2) does."""
         record = self._begin(effect)
-        heir = self._heirs.pop(effect.path, None)
-        if heir is not None and self._take_over(record, heir):
-            record.watch.begin(self._subject(record), record.capture)
-            return Spawned(effect.path, effect.incarnation, heir.pid, heir.birth)
+        if heirs := self._heirs.get(effect.path):
+            return self._succeeded(record, heirs.pop(0))
         try:
             pid = self._start(record)
         except SpawnError as error:
@@ -125,7 +127,9 @@ class Workers:
         record.remains.started = clock.wall_s()
         self._by_pid[pid] = record
         record.watch.begin(self._subject(record), record.capture)
-        return Spawned(effect.path, effect.incarnation, pid, procfs.birth_of(pid))
+        birth = procfs.birth_of(pid)
+        self._births.note(record.name, Birth(effect.incarnation, pid, birth))
+        return Spawned(effect.path, effect.incarnation, pid, birth)
 
     def adopt(self, adoptee: Adoptee) -> Event | None:
         """Take over a worker of an earlier daemon; the answer is its end if that has come meanwhile."""
@@ -146,13 +150,25 @@ class Workers:
             record.watch.end()
         return None
 
-    def expect(self, heirs: dict[str, Heir]) -> None:
-        """Who runs already, by an order that the journal does not know: the answers to the next `spawn`s."""
+    def expect(self, heirs: dict[str, list[Heir]]) -> None:
+        """Who was started by an order that the journal does not know: the answers to the next `spawn`s."""
         self._heirs = heirs
 
-    def unclaimed(self) -> dict[str, Heir]:
+    def unclaimed(self) -> dict[str, list[Heir]]:
         """Those of `expect` for whom nobody has asked."""
         return self._heirs
+
+    def _succeeded(self, record: Record, heir: Heir) -> Event:
+        """The worker was started already; if it has ended since, that is news."""
+        record.remains.pid = heir.pid
+        if self._take_over(record, heir):
+            record.watch.begin(self._subject(record), record.capture)
+        else:
+            record.remains.adopted = True
+            record.remains.ended = clock.wall_s()
+            record.watch.end()
+            self._feed(Exited(record.path, record.incarnation, UNKNOWN))
+        return Spawned(record.path, record.incarnation, heir.pid, heir.birth)
 
     def ask_stop(self, effect: AskStop) -> None:
         """Ask by the SDK's frame and by the signal; a worker is free to act on either."""
@@ -252,12 +268,14 @@ class Workers:
             record.watch.end()
             self.captures.forget(record.name)
             self._isolation.forget(record.name)
+            self._births.forget(record.name)
 
     def close(self) -> None:
         """Close everything. Workers that run are left alone."""
         for path in tuple(self._records):
             self.forget(path)
         self.captures.close()
+        self._births.close()
         self._prober.close()
         self._isolation.close()
         self.reaper.close()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from supervisord_ng import config
-from supervisord_ng.config import hints, raw, supported
+from supervisord_ng.config import hints, raw
 from supervisord_ng.config.kinds import Kind, OpenTable, SubTable
 from supervisord_ng.config.loading import load_on
 from supervisord_ng.errors import ConfigError
@@ -45,17 +45,6 @@ def test_default_is_what_a_file_could_say(scope: str) -> None:
         assert key.default == key.kind.parse(
             list(written) if isinstance(written, tuple) else written
         )
-
-
-@pytest.mark.parametrize("entry", supported.NOT_YET, ids=lambda entry: entry[0])
-def test_what_is_not_supported_yet_exists(entry: tuple[str, object]) -> None:
-    """Every line of the table speaks of a table or key that there is, and of a value that it takes."""
-    scope, value = entry
-    assert scope in {**KEYS, **TABLES}
-    if value is not supported.EVERY:
-        kind = KEYS[scope].kind
-        assert isinstance(kind, Kind)
-        assert value in kind.words or isinstance(value, bool)
 
 
 def scopes() -> dict[str, set[str]]:

@@ -16,6 +16,7 @@ from supervisord_ng.core.state import Phase
 from supervisord_ng.model import paths
 from supervisord_ng.reports import journal
 from tests.daemon.node import Node
+from tests.daemon.test_upgrade import sng
 from tests.support import eventually, is_alive
 
 pytestmark = pytest.mark.process
@@ -263,4 +264,30 @@ def test_a_second_daemon_is_refused_and_disturbs_nothing(short_dir: Path) -> Non
         )
         assert 1 == second.returncode
         assert f"another daemon holds it (pid {node.pid})" in second.stderr
+        assert pids == node.pids()
+
+
+def test_kill_ends_all_workers_with_the_daemon(short_dir: Path) -> None:
+    """`on_daemon_crash = "kill"`: whole, whoever left the session; and the next daemon begins anew."""
+    command = json.dumps(["sh", "-c", "setsid sleep 1000 & echo $!; exec sleep 1000"])
+    tree = f'[node]\non_daemon_crash = "kill"\n[worker.a]\ncommand = {command}\n'
+    with Node(short_dir, tree) as node:
+        pid = node.wait_up().pids()["a"]
+        log = node.state_dir / "log" / "a.log"
+        text = eventually(lambda: log.exists() and log.read_text(), "it has said who")
+        grandchild = int(str(text))
+        node.crash()
+        eventually(lambda: not is_alive(pid) and not is_alive(grandchild), "both are gone", 60)
+        restarted(node)
+        assert "running" == node.row("a")["state"]
+        assert 0 == node.row("root")["restarts_in_window"]
+        assert [] == node.crashes()
+
+
+def test_the_guard_does_no_harm_to_an_upgrade(short_dir: Path) -> None:
+    """Nobody was killed."""
+    tree = '[node]\non_daemon_crash = "kill"\n[worker.a]\ncommand = "sleep 1000"\n'
+    with Node(short_dir, tree) as node:
+        pids = node.wait_up().pids()
+        assert 0 == sng(node, "upgrade").returncode
         assert pids == node.pids()
