@@ -234,10 +234,12 @@ class Beginning:
         for path, known in recalled.memory.children.items():
             if path in alive or _is_outdated(specs.get(path), path, recalled):
                 continue
-            noted = self._births.after(names.leaf(path), known.incarnation)
+            # Of a start that was on its way the journal knows the number, and not what came of it.
+            before = known.incarnation - (known.phase is Phase.SPAWNING)
+            noted = self._births.after(names.leaf(path), before)
             after = [Heir(*birth) for birth in noted]
             heir = seen.get(path)
-            if heir is not None and heir.incarnation > known.incarnation:
+            if heir is not None and heir.incarnation > before:
                 after = [it for it in after if it.incarnation < heir.incarnation] + [heir]
             if after:
                 heirs[path] = after
