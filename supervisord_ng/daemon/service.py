@@ -146,8 +146,11 @@ class Daemon:
     async def _open(self) -> None:
         self._loop.set_exception_handler(self._callback_failed)
         self._open_store()
+        await self._open_control()
+        # From here to the end of `_boot` the loop does not turn: whoever says something meanwhile is heard
+        # when it is known who that is.
         self._open_tree()
-        await self._open_doors()
+        self._open_doors()
         self._handle_signals()
 
     def _open_store(self) -> None:
@@ -221,7 +224,17 @@ class Daemon:
             self._keep_report,
         )
 
-    async def _open_doors(self) -> None:
+    async def _open_control(self) -> None:
+        """For operators, who are answered once the tree is booted."""
+        self.control = ControlServer(
+            os.path.join(self.tree.node.runtime_dir, paths.CONTROL_SOCKET),
+            Verbs(self).handle,
+            control_group=self.tree.node.control_group,
+            log=self._log.warning,
+        )
+        await self.control.start()
+
+    def _open_doors(self) -> None:
         """For operators and other nodes."""
         self.operators = Operators(
             self.shell.feed,
@@ -229,22 +242,9 @@ class Daemon:
             self.workers.remains,
             self.ledger.when_written,
         )
-        self.control = ControlServer(
-            os.path.join(self.tree.node.runtime_dir, paths.CONTROL_SOCKET),
-            Verbs(self).handle,
-            control_group=self.tree.node.control_group,
-            log=self._log.warning,
-        )
         self.neighbours = Neighbours(
-            self._loop,
-            self.tree,
-            self.store,
-            self.shell,
-            self.control.lines,
-            self.feed,
-            self._log,
+            self._loop, self.tree, self.store, self.shell, self.control.lines, self.feed, self._log
         )
-        await self.control.start()
 
     def _boot(self) -> None:
         if not reaper.become_subreaper():
