@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -28,9 +29,11 @@ FOREIGN = (
 
 
 def pytest_configure() -> None:
-    """Forget what the caller's environment says about directories and supervisors."""
+    """Forget what the caller's environment says about directories and supervisors, and about Ctrl-C."""
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
+    # A shell has its background jobs ignore it, and whatever they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
