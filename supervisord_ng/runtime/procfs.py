@@ -150,18 +150,36 @@ class Census:
             self._environments[pid] = environment_of(pid)
         return assignment in self._environments[pid]
 
-    def scattered(self, session: int, assignment: bytes) -> list[int]:
-        """Who is in this group or session or has this variable, NAME=value, whoever's child it is."""
+    def scattered(self, session: int | None, assignment: bytes) -> list[int]:
+        """Who is in this group or session or has this variable, NAME=value, whoever's child it is.
+
+        Never we ourselves nor who we descend from. Group and session 0 are those of processes that come from
+        outside of our pid namespace, init among them, and no worker's: None stands for no session.
+        """
+        assert session != 0, "nobody's session"
+        ours = self._lineage()
         return [
             pid
             for pid in everybody()
-            if (stat := self.stat(pid)) is not None
+            if pid not in ours
+            and (stat := self.stat(pid)) is not None
             and (session in (stat.group, stat.session) or self.has_variable(pid, assignment))
         ]
 
+    def _lineage(self) -> set[int]:
+        """We and all our ancestors."""
+        found: set[int] = set()
+        pid = os.getpid()
+        while pid > 0 and pid not in found:
+            found.add(pid)
+            stat = stat_of(pid)
+            pid = 0 if stat is None else stat.parent
+        return found
+
     def below(self, pid: int) -> Iterator[int]:
         """Every living descendant of a process."""
+        me = os.getpid()
         for child in children_of(pid):
-            if self.stat(child) is not None:
+            if child != me and self.stat(child) is not None:
                 yield child
                 yield from self.below(child)

@@ -71,7 +71,7 @@ class SessionWhole:
         """Everybody but the main process, with the time at which it started."""
         roots = [pid for pid in census.strays if self._claims(pid, census)]
         if self._scattered:
-            roots += census.scattered(0 if self._number_is_free else self.pid, self._mark)
+            roots += census.scattered(None if self._number_is_free else self.pid, self._mark)
         if not self._is_reaped:
             roots.append(self.pid)
         found: dict[int, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,8 @@ import pytest
 
 from supervisord_ng import limits
 from supervisord_ng.model.exits import ExitStatus
+from supervisord_ng.runtime.procfs import Census
+from supervisord_ng.runtime.whole import SessionWhole
 from tests.runtime.world import KILLED, World, play, until
 from tests.support import is_alive
 
@@ -171,3 +174,27 @@ def test_a_storm_of_strangers_is_reaped_in_portions(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(limits, "REAP_TURN_MAX", 2)
     test_strangers_that_come_to_us_are_reaped()
     test_zombies_that_a_worker_leaves_do_not_keep_it()
+
+
+def test_an_adopted_worker_whose_number_is_free_is_nobody_else() -> None:
+    """Processes from outside our pid namespace are in group and session 0; init, and we, are of no worker."""
+    mark = b"SNG_TOKEN=nobody has this one"
+    adopted = SessionWhole(finished(), mark, scattered=True)
+    assert adopted.is_gone(Census(tuple))
+    assert {} == adopted.members(Census(tuple))
+    assert not adopted.signal(signal.SIGCONT, Census(tuple))
+
+
+def test_we_and_our_ancestors_are_never_part_of_a_worker() -> None:
+    """Whoever starts a daemon from the shell of a worker has the worker's mark, and so has the daemon."""
+    name, value = next(iter(os.environ.items()))
+    mark = f"{name}={value}".encode()
+    found = Census(tuple).scattered(None, mark)
+    assert not {os.getpid(), os.getppid(), 1} & set(found)
+
+
+def finished() -> int:
+    """The number of a process that is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
