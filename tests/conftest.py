@@ -29,10 +29,12 @@ FOREIGN = (
 
 
 def pytest_configure() -> None:
-    """Forget what the caller's environment says about directories and supervisors, and about Ctrl-C."""
+    """Forget what the caller's environment says about directories and supervisors, and its ignored signals."""
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
-    # A shell has its background jobs ignore it, and whatever they start.
+    # A shell has its background jobs ignore them, nohup too, and so would whatever they start.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -142,7 +142,8 @@ def test_without_a_terminal_it_says_so(short_dir: Path) -> None:
 @pytest.mark.process
 def test_a_daemon_says_what_its_workers_use(short_dir: Path) -> None:
     """Of a worker with its child; and the log is shown over the tree."""
-    program = "import os, time\nprint('here', flush=True)\nos.fork()\nwhile True: time.sleep(100)"
+    work = "while True: sum(range(9999)), time.sleep(0.01)"
+    program = f"import os, time\nprint('here', flush=True)\nos.fork()\n{work}"
     tree = f"[worker.pair]\ncommand = ['{sys.executable}', '-c', '''{program}''']\n"
     with Node(short_dir, tree) as running:
         running.wait_up()
