@@ -284,6 +284,7 @@ STATUS_LINE_NAMES = 3  # of each state, in that line; `sng status` has them all
 ORDER_WRITTEN_S = 1.0  # an operator is answered when the disk has what was done, or after this time
 UPGRADE_CHECK_S = 30.0  # for the new version to say whether it can take over: some starts of Python
 UPGRADE_WAIT_S = 30.0  # for it to answer, before `sng upgrade` says that it does not
+STORE_FIRST_TIMEOUT_S = 1.0  # how long the start of the first worker waits for the disk
 STORE_CLOSE_TIMEOUT_S = 5.0  # how long the end of the daemon waits for the disk
 
 # --- control -----------------------------------------------------------------------------------------------

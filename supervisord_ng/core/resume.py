@@ -50,7 +50,8 @@ def supervisors_of(
     Args:
         spec: the root supervisor.
         memory: of the earlier daemon.
-        used: the highest incarnation number that may have been used, by path of a child.
+        used: the highest incarnation number that may have been used, by path of a child. It stands for what
+            was remembered where that is a start that was on its way.
 
     Returns:
         The supervisors by path, and the names of the children that each of them has not known before.
@@ -122,7 +123,11 @@ def _children(
             children[child.name] = fresh
             new.append(child.name)
         else:
-            fields = remembered.fields_of(known) | {"used": max(highest, known.used)}
+            fields = remembered.fields_of(known)
+            if known.phase is Phase.SPAWNING and child_path in used:
+                fields |= {"incarnation": min(known.incarnation, highest), "used": highest}
+            else:
+                fields |= {"used": max(highest, known.used)}
             children[child.name] = replace(fresh, **fields)
     return children, tuple(new)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from supervisord_ng import limits
@@ -27,7 +27,7 @@ from supervisord_ng.reports import journal
 from supervisord_ng.reports.journal import Recalled
 from supervisord_ng.runtime import adoption, clock, leftovers, procfs
 from supervisord_ng.runtime.adoption import Adoptee, Heir
-from supervisord_ng.runtime.births import Births
+from supervisord_ng.runtime.births import Birth, Births
 from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
 from supervisord_ng.runtime.guard import Guard
 from supervisord_ng.runtime.leftovers import Marked
@@ -59,12 +59,14 @@ class Begun(NamedTuple):
         effects: what it asks for first.
         news: what has happened while nobody looked, to be told to the core next.
         outdated: the paths of workers that run as the configuration does not want them any more.
+        anew: whether there was nothing to go on with.
     """
 
     state: NodeState
     effects: tuple[Effect, ...]
     news: tuple[Event, ...] = ()
     outdated: tuple[str, ...] = ()
+    anew: bool = False
 
 
 class Beginning:
@@ -137,11 +139,10 @@ class Beginning:
         if recalled is not None and not (orderly or recalled.memory.node.stop_asked):
             stopped = recalled.memory.stopped()
         now = clock.monotonic_ns()
-        return Begun(
-            *machine.boot(
-                self._tree.root, now=now, incarnations=incarnations, stopped=stopped, **more
-            )
+        state, effects = machine.boot(
+            self._tree.root, now=now, incarnations=incarnations, stopped=stopped, **more
         )
+        return Begun(state, effects, anew=True)
 
     def end_unclaimed(self) -> None:
         """Once the news is told: end those that the core turned out not to want."""
@@ -173,8 +174,12 @@ class Beginning:
             return "the host, or the container, has been restarted"
         if recalled.memory.node.root != self._tree.root.name:
             return "another root"
-        processes = [it for it in recalled.memory.children.values() if it.pid is not None]
-        if len(processes) > 1 and not any(_lives(it) for it in processes):
+        processes = [
+            birth
+            for path, it in recalled.memory.children.items()
+            for birth in (*_known(it), *self._noted(path, it))[-1:]
+        ]
+        if len(processes) > 1 and not any(adoption.lives(it.pid, it.birth) for it in processes):
             # Not their own end: something has ended everything together, so nobody is to blame.
             return f"none of {len(processes)} workers has outlived the earlier daemon"
         return None
@@ -188,8 +193,13 @@ class Beginning:
         marked = leftovers.find(self._endpoint)
         alive = {path: it.incarnation for path, it in memory.children.items() if _lives(it)}
         heirs = self._heirs(marked, recalled, alive)
+        last = {
+            path: max(it.incarnation, it.used, incarnations.get(path, 0))
+            for path, it in memory.children.items()
+            if it.phase is Phase.SPAWNING
+        }
         # Nobody was started after somebody who lives.
-        last = {path: after[0].incarnation - 1 for path, after in heirs.items()}
+        last |= {path: after[0].incarnation - 1 for path, after in heirs.items()}
         state, effects = machine.resume(
             self._tree.root, memory, now=now, incarnations=incarnations | alive | last, **more
         )
@@ -234,16 +244,17 @@ class Beginning:
         for path, known in recalled.memory.children.items():
             if path in alive or _is_outdated(specs.get(path), path, recalled):
                 continue
-            # Of a start that was on its way the journal knows the number, and not what came of it.
-            before = known.incarnation - (known.phase is Phase.SPAWNING)
-            noted = self._births.after(names.leaf(path), before)
-            after = [Heir(*birth) for birth in noted]
+            after = [Heir(*birth) for birth in self._noted(path, known)]
             heir = seen.get(path)
-            if heir is not None and heir.incarnation > before:
+            if heir is not None and heir.incarnation > _last_seen(known):
                 after = [it for it in after if it.incarnation < heir.incarnation] + [heir]
             if after:
                 heirs[path] = after
         return heirs
+
+    def _noted(self, path: str, known: ChildMemory) -> list[Birth]:
+        """The starts that the journal does not know of."""
+        return self._births.after(names.leaf(path), _last_seen(known))
 
     def _adopt(self, child: ChildState, marked: list[Marked], now: int) -> Event | None:
         assert isinstance(child.spec, WorkerSpec)
@@ -292,6 +303,17 @@ def workers_of(spec: SupervisorSpec, path: str = "") -> dict[str, WorkerSpec]:
         elif isinstance(child, SupervisorSpec):
             found |= workers_of(child, below)
     return found
+
+
+def _known(child: ChildMemory) -> Iterator[Birth]:
+    """The process that the journal knows, if there is one."""
+    if child.pid is not None:
+        yield Birth(child.incarnation, child.pid, child.birth)
+
+
+def _last_seen(known: ChildMemory) -> int:
+    """The last start of which the journal knows what came of it: of one that was on its way only the number."""
+    return known.incarnation - (known.phase is Phase.SPAWNING)
 
 
 def _lives(child: ChildMemory) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -262,6 +263,8 @@ class Daemon:
         )
         self.workers.captures.rescue(self.tree.root)
         self.shell.begin(begun.state, begun.effects)
+        if begun.anew:
+            self._write_first()
         self._performer.know(view.worker_specs(self.shell.state))
         self.shell.go(begun.news)
         if begun.news:
@@ -273,6 +276,17 @@ class Daemon:
         if begun.outdated:
             rows = [row for row in self.rows() if row.path in begun.outdated]
             self.keep_task(asyncio.ensure_future(self.operators.order("restart", rows)))
+
+    def _write_first(self) -> None:
+        """Have the tree on the disk before anybody is started: a kill may come in the first moment.
+
+        Nothing runs yet that this could keep waiting; a disk that does not answer is not waited for long.
+        """
+        written = threading.Event()
+        self.ledger.turned(self.shell.state)
+        self.ledger.when_written(written.set)
+        if not written.wait(limits.STORE_FIRST_TIMEOUT_S):
+            self._log.warning("the disk is slow: whoever is started now may be forgotten by a kill")
 
     async def _close(self) -> None:
         self.shell.close()

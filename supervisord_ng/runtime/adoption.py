@@ -55,7 +55,10 @@ class Held(NamedTuple):
 
 
 class Heir(NamedTuple):
-    """The main process of an incarnation that the journal does not know yet; it may have ended."""
+    """The main process of an incarnation that the journal does not know yet; it may have ended.
+
+    Without a `pid` the earlier daemon was killed while it started it, and it ended, or never ran.
+    """
 
     incarnation: int
     pid: int
@@ -68,6 +71,8 @@ def hold(pid: int, birth: int) -> Held | None:
 
     One that is dead and not reaped is held: if it is our child, its end is still to be told.
     """
+    if not pid:
+        return None
     try:
         pidfd = os.pidfd_open(pid)
     except (ProcessLookupError, OverflowError):

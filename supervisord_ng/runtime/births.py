@@ -20,11 +20,14 @@ _SLOT = struct.Struct("=QQQ")  # incarnation, pid, birth
 
 
 class Birth(NamedTuple):
-    """A start: the incarnation, its main process, and when the kernel started that."""
+    """A start: the incarnation, its main process, and when the kernel started that.
+
+    The last two are 0 as long as nobody knows whether there is a process: it is noted before the start, too.
+    """
 
     incarnation: int
-    pid: int
-    birth: int
+    pid: int = 0
+    birth: int = 0
 
 
 class Births:

@@ -115,6 +115,7 @@ class Workers:
         record = self._begin(effect)
         if heirs := self._heirs.get(effect.path):
             return self._succeeded(record, heirs.pop(0))
+        self._births.note(record.name, Birth(effect.incarnation))
         try:
             pid = self._start(record)
         except SpawnError as error:
@@ -160,12 +161,14 @@ class Workers:
 
     def _succeeded(self, record: Record, heir: Heir) -> Event:
         """The worker was started already; if it has ended since, that is news."""
-        record.remains.pid = heir.pid
+        record.remains.pid = heir.pid or None
         if self._take_over(record, heir):
             record.watch.begin(self._subject(record), record.capture)
         else:
             record.remains.adopted = True
             record.remains.ended = clock.wall_s()
+            if not heir.pid:
+                record.remains.message = "the daemon was killed while it started this worker"
             record.watch.end()
             self._feed(Exited(record.path, record.incarnation, UNKNOWN))
         return Spawned(record.path, record.incarnation, heir.pid, heir.birth)

@@ -147,6 +147,14 @@ def test_a_start_of_which_nobody_knows_how_it_went_is_made_again() -> None:
     assert ("running", 2) == (node.words()["root/a"], node.row("root/a").incarnation)
 
 
+def test_a_start_of_which_the_world_knows_how_it_went_keeps_its_number() -> None:
+    """The world says the number before it, and answers the next `Spawn` with what it has found."""
+    node = Node(supervisor("root", worker("a")), slow=("root/a",))
+    node.restart_daemon(used={"root/a": 0})
+    node.spawned("root/a")
+    assert ("running", 1) == (node.words()["root/a"], node.row("root/a").incarnation)
+
+
 def test_silence_counts_from_the_adoption() -> None:
     """A worker could not beat while nobody listened."""
     beating = worker("a", heartbeat=Heartbeat(interval_ns=SECOND, timeout_ns=5 * SECOND))

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisord_ng.core.memory import ChildMemory
 from supervisord_ng.core.state import Phase
 from supervisord_ng.model import paths
 from supervisord_ng.reports import journal
-from tests.daemon.node import Node
+from tests.daemon.node import REPOSITORY, Node
 from tests.daemon.test_upgrade import sng
 from tests.support import eventually, is_alive
 
@@ -28,6 +29,13 @@ def restarted(node: Node) -> Node:
     """The next daemon."""
     node.start()
     return node.wait_up()
+
+
+def remembered(node: Node, path: str) -> ChildMemory:
+    """What the journal says of a child."""
+    recalled = journal.read(str(node.state_dir / paths.STORE))
+    assert recalled is not None, "nothing yet"
+    return recalled.memory.children[path]
 
 
 def test_workers_run_on_and_keep_everything(short_dir: Path) -> None:
@@ -169,15 +177,10 @@ def test_a_stop_under_way_is_brought_to_its_end(short_dir: Path) -> None:
     with Node(short_dir, tree) as node:
         node.wait_up()
         node.ask("stop", paths=["a"], wait=False)
-        store = str(node.state_dir / paths.STORE)
-
-        def is_known() -> bool:
-            recalled = journal.read(store)
-            return recalled is not None and (
-                recalled.memory.children["root/a"].phase is Phase.STOPPING
-            )
-
-        eventually(is_known, "the journal says that it is being stopped")
+        eventually(
+            lambda: remembered(node, "root/a").phase is Phase.STOPPING,
+            "the journal says that it is being stopped",
+        )
         node.crash()
         restarted(node)
         eventually(lambda: node.row("a")["state"] == "stopped", "it is stopped")
@@ -208,12 +211,13 @@ def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(short_dir: Path) -> N
     """The journal names a process by its pid and its start time."""
     with Node(short_dir, '[worker.a]\ncommand = "sleep 1000"\n') as node:
         pid = node.wait_up().pids()["a"]
+        eventually(lambda: remembered(node, "root/a").pid == pid, "the journal has it")
         node.crash()
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: not is_alive(pid), "it is gone")
         stranger = subprocess.Popen(["sleep", "1000"])
         try:
-            store = f"{node.state_dir}/store.sqlite"
+            store = str(node.state_dir / paths.STORE)
             edit = (
                 "UPDATE journal SET body = replace(CAST(body AS TEXT), "
                 f"'\"pid\":{pid}', '\"pid\":{stranger.pid}') WHERE path = 'root/a'"
@@ -229,6 +233,49 @@ def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(short_dir: Path) -> N
         finally:
             stranger.kill()
             stranger.wait()
+
+
+def test_whoever_was_started_in_the_last_moment_is_missed(short_dir: Path) -> None:
+    """The very first worker, before the writer of the journal had time to say what came of its start."""
+    started = short_dir / "started"
+    command = ["sh", "-c", f"echo $$ > {started}; exec sleep 1000"]
+    with Node(short_dir, f"[worker.a]\ncommand = {json.dumps(command)}\n") as node:
+        pid = int(eventually(lambda: started.exists() and started.read_text(), "it runs"))
+        node.crash()
+        os.kill(pid, signal.SIGKILL)
+        restarted(node)
+        (report,) = eventually(node.crashes, "it is reported")
+        assert ("unknown", 1) == (report["reason"], report["incarnation"])
+        assert report["pid"] in (pid, None)
+
+
+def test_whoever_was_started_in_the_last_moment_is_adopted(short_dir: Path) -> None:
+    """Under the number that it was given, so that its beats are its own."""
+    started = short_dir / "started"
+    beats = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "from supervisord_ng import worker\n"
+        "with worker.attach() as w:\n"
+        "    w.ready()\n"
+        "    while not w.stopping.wait(0.1):\n"
+        "        w.beat()\n"
+    )
+    command = json.dumps([sys.executable, "-c", beats, str(started)])
+    tree = f"""
+[worker.a]
+command = {command}
+ready = "heartbeat"
+environment = {{ PYTHONPATH = "{REPOSITORY}" }}
+heartbeat = {{ interval = "100ms", timeout = "10s" }}
+"""
+    with Node(short_dir, tree) as node:
+        pid = int(eventually(lambda: started.exists() and started.read_text(), "it runs"))
+        node.crash()
+        row = restarted(node).row("a")
+        assert (pid, 1, True) == (row["pid"], row["incarnation"], row["ready"])
+        assert [] == node.crashes()
 
 
 def test_when_all_have_died_with_the_daemon_nobody_is_to_blame(short_dir: Path) -> None:
