@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from supervisord_ng.cli.output import complain, say
+import click
+
+from supervisord_ng.cli.output import complain, print_json, say
+from supervisord_ng.errors import EXIT_FAILED
 
 _WORDS = {
     "add": ("+", "added", "good"),
@@ -55,6 +58,18 @@ def show_failures(comparison: dict[str, Any]) -> None:
     """Say on standard error what could not be started."""
     for one in comparison["failed"]:
         complain(one["message"])
+
+
+def conclude(ctx: click.Context, done: dict[str, Any], *, as_json: bool) -> None:
+    """Print what was changed, and exit 1 when something could not be started."""
+    if as_json:
+        print_json(done)
+    else:
+        show(done)
+        show_failures(done)
+        say(counted(done))
+    if done["failed"]:
+        ctx.exit(EXIT_FAILED)
 
 
 def counted(comparison: dict[str, Any]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from supervisord_ng.cli import comparison
-from supervisord_ng.cli.output import json_option, print_json, say
+from supervisord_ng.cli.output import json_option
 from supervisord_ng.cli.results import no_wait_option
 from supervisord_ng.cli.session import Session
-from supervisord_ng.errors import EXIT_FAILED
 
 
 def _counts(_: click.Context, __: click.Parameter, said: tuple[str, ...]) -> dict[str, int]:
@@ -38,11 +37,4 @@ def verb(
     """
     with session.client() as client:
         done = client.request("scale", {"counts": counts, "wait": not no_wait}, timeout_s=None)
-    if as_json:
-        print_json(done)
-    else:
-        comparison.show(done)
-        comparison.show_failures(done)
-        say(comparison.counted(done))
-    if done["failed"]:
-        ctx.exit(EXIT_FAILED)
+    comparison.conclude(ctx, done, as_json=as_json)

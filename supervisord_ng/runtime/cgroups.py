@@ -3,7 +3,7 @@
 See cgroups(7) and the kernel's Documentation/admin-guide/cgroup-v2.rst. Below the cgroup in which the daemon
 was started stand
 
-    supervisord-ng-XXXXXXXX/      ours; the number stands for the runtime directory
+    supervisord-ng-1f3870be/      ours; the number stands for the runtime directory
         NAME.worker/              of one worker, for all of its incarnations
         daemon/                   for ourselves, where limits are wanted: a cgroup that hands controllers on
                                   must not hold processes

@@ -14,8 +14,7 @@ import pytest
 from supervisord_ng.model.spec import LaunchSpec
 from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
 from supervisord_ng.runtime.isolation import Isolation
-from supervisord_ng.runtime.reaper import become_subreaper
-from tests.runtime.world import World, until
+from tests.runtime.world import World, play_in, until
 
 
 def make_cgroups(directory: Path) -> Cgroups:
@@ -72,19 +71,7 @@ class Isolated(World):
 def play_isolated(
     scene: Callable[[Isolated], Awaitable[None]], cgroups: Cgroups | None = None
 ) -> None:
-    """Run a scene under a process that is a subreaper, as the daemon is."""
-
-    async def run() -> None:
-        world = Isolated(cgroups)
-        try:
-            await scene(world)
-        finally:
-            await world.end()
-
-    assert become_subreaper()
-    try:
-        asyncio.run(run())
-    finally:
-        assert become_subreaper(enable=False)
+    """Run a scene, and see that its cgroups are gone afterwards."""
+    play_in(lambda: Isolated(cgroups), scene)
     if cgroups is not None:
         assert not os.path.exists(cgroups.path)

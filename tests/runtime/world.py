@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from supervisord_ng.model.exits import ExitStatus
 from supervisord_ng.model.reports import Usage
@@ -59,6 +59,9 @@ class World:
         self.reaper.close()
 
 
+W = TypeVar("W", bound=World)
+
+
 async def until(look: Callable[[], Any], what: str) -> Any:
     """Wait while the loop turns."""
     return await asyncio.to_thread(eventually, look, what)
@@ -75,10 +78,15 @@ def reap(pid: int) -> None:
 
 
 def play(scene: Callable[[World], Awaitable[None]]) -> None:
-    """Run a scene in a world of its own, in which this process is a subreaper as the daemon is."""
+    """Run a scene in a world of its own."""
+    play_in(World, scene)
+
+
+def play_in(make: Callable[[], W], scene: Callable[[W], Awaitable[None]]) -> None:
+    """Run a scene in what `make` makes; this process is a subreaper meanwhile, as the daemon is."""
 
     async def run() -> None:
-        world = World()
+        world = make()
         try:
             await scene(world)
         finally:
