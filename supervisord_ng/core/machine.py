@@ -161,8 +161,8 @@ def resume(
         memory: of that daemon, of this boot of the host; `Memory.is_of_a_life` holds.
         seed: as of `boot`, like the others.
         now: monotonic nanoseconds, not before any time in `memory`.
-        incarnations: the highest number that may have been used, by path. Whoever knows what came of a start that
-            was on its way says the number before it: the answer is that to the `Spawn` that follows.
+        incarnations: the highest number that may have been used, by path. Whoever knows what came of a start
+            that was on its way says the number before it: the answer is that to the `Spawn` that follows.
         name: of this node.
         boot_id: a name for this life of the daemon.
         parent: the node above.
