@@ -8,6 +8,7 @@ which it was decided, and what comes after a report that still waits, waits too;
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -56,6 +57,12 @@ class Ledger:
         """Call `done`, in the writer's thread, when all that was decided until now is on the disk."""
         self._waiting.append(done)
         self._release()
+
+    def is_written_within(self, timeout_s: float) -> bool:
+        """Wait, blocking, until all that was decided until now is on the disk; say whether it is."""
+        written = threading.Event()
+        self.when_written(written.set)
+        return written.wait(timeout_s)
 
     def _release(self) -> None:
         """Hand on what nothing is missing from: up to a state, because a report goes with the one it led to."""

@@ -10,7 +10,6 @@ import asyncio
 import os
 import secrets
 import signal
-import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,9 +18,7 @@ from msgspec.structs import replace
 from supervisord_ng import limits
 from supervisord_ng.control.server import ControlServer
 from supervisord_ng.core import view
-from supervisord_ng.core.effects import (
-    Halt,
-)
+from supervisord_ng.core.effects import Halt
 from supervisord_ng.core.events import Kill as KillSupervisor
 from supervisord_ng.core.events import Stop
 from supervisord_ng.core.flight import Flight
@@ -46,14 +43,7 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import describe, explain
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
-from supervisord_ng.runtime import (
-    clock,
-    procfs,
-    reaper,
-    recorder,
-    rundir,
-    signals,
-)
+from supervisord_ng.runtime import clock, procfs, reaper, recorder, rundir, signals
 from supervisord_ng.runtime.births import Births
 from supervisord_ng.runtime.guard import Guard
 from supervisord_ng.runtime.handover import Handover
@@ -264,7 +254,10 @@ class Daemon:
         self.workers.captures.rescue(self.tree.root)
         self.shell.begin(begun.state, begun.effects)
         if begun.anew:
-            self._write_first()
+            # Before anybody is started: a kill may come in the first moment. Nobody is kept waiting yet.
+            self.ledger.turned(begun.state)
+            if not self.ledger.is_written_within(limits.STORE_FIRST_TIMEOUT_S):
+                self._log.warning("the disk is slow: a kill now may be a start forgotten")
         self._performer.know(view.worker_specs(self.shell.state))
         self.shell.go(begun.news)
         if begun.news:
@@ -276,17 +269,6 @@ class Daemon:
         if begun.outdated:
             rows = [row for row in self.rows() if row.path in begun.outdated]
             self.keep_task(asyncio.ensure_future(self.operators.order("restart", rows)))
-
-    def _write_first(self) -> None:
-        """Have the tree on the disk before anybody is started: a kill may come in the first moment.
-
-        Nothing runs yet that this could keep waiting; a disk that does not answer is not waited for long.
-        """
-        written = threading.Event()
-        self.ledger.turned(self.shell.state)
-        self.ledger.when_written(written.set)
-        if not written.wait(limits.STORE_FIRST_TIMEOUT_S):
-            self._log.warning("the disk is slow: whoever is started now may be forgotten by a kill")
 
     async def _close(self) -> None:
         self.shell.close()

@@ -13,14 +13,7 @@ from typing import TypeVar
 
 from supervisord_ng import limits
 from supervisord_ng.core.effects import AskStop, Dump, Kill, Reconfigure, Spawn
-from supervisord_ng.core.events import (
-    Dumped,
-    Emptied,
-    Event,
-    Exited,
-    Spawned,
-    SpawnFailed,
-)
+from supervisord_ng.core.events import Dumped, Emptied, Event, Exited, Spawned, SpawnFailed
 from supervisord_ng.errors import SpawnError
 from supervisord_ng.model import names, paths
 from supervisord_ng.model.exits import SIGKILL, UNKNOWN, ExitStatus, start_failed

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from supervisord_ng.control.client import Client
-from supervisord_ng.errors import NoDaemonError
+from supervisord_ng.errors import EXIT_OK, NoDaemonError
 from supervisord_ng.model import paths
 from supervisord_ng.runtime import keeper, leftovers
 from tests.support import eventually, is_alive
@@ -55,8 +55,9 @@ class Node:
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGTERM)  # the second one kills what is left
                 process.wait(END_TIMEOUT_S)
-        # A daemon that was killed has left its workers behind for the next one, and the keeper of their output.
-        if process.returncode == -signal.SIGKILL:
+        # A daemon that was killed has left its workers behind for the next one, and the keeper of their output;
+        # the next one may have failed to begin.
+        if process.returncode != EXIT_OK:
             leftovers.end_leftovers(f"ipc://{self.runtime_dir / paths.HEARTBEAT_SOCKET}")
         output = str(self.runtime_dir / paths.OUTPUT_DIRECTORY)
         assert keeper.end_previous(output, keeper.previous(output))
