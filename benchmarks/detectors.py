@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -67,7 +68,8 @@ class Listener:
 
     def start(self, name: str, program: str) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        token = self.server.register(name, 1, None, INTERVAL_MS)
+        token = secrets.token_hex()
+        self.server.register(token, name, 1, None, INTERVAL_MS)
         told = {"SNG_HEARTBEAT": self.server.endpoint, "SNG_TOKEN": token}
         return subprocess.Popen([sys.executable, "-c", program], env=os.environ | told)
 

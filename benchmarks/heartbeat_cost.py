@@ -40,6 +40,7 @@ from supervisord_ng.model.spec import (
     SupervisorSpec,
     WorkerSpec,
 )
+from supervisord_ng.runtime.births import Births
 from supervisord_ng.runtime.incarnation import Record
 from supervisord_ng.runtime.recorder import Recorder
 from supervisord_ng.runtime.shell import Shell
@@ -151,7 +152,13 @@ class Pretended(Workers):
         self, loop: asyncio.AbstractEventLoop, node: NodeSpec, feed: Callable[[Event], None]
     ) -> None:
         super().__init__(
-            loop, node, feed, lambda _: None, lambda _: None, tokens=Tokens(node.state_dir)
+            loop,
+            node,
+            feed,
+            lambda _: None,
+            lambda _: None,
+            tokens=Tokens(node.state_dir),
+            births=Births(node.runtime_dir),
         )
         self.tokens: list[bytes] = []
 
@@ -235,7 +242,7 @@ async def _probe(meter: Meter) -> None:
 def turn(kind: str, load: Load) -> Cost:
     """Start a server and its workers, let them settle, measure, and end them."""
     spawn = multiprocessing.get_context("spawn")
-    target = {"bare": bare, "ours": daemon, "probed": daemon}[kind]
+    target: Callable[..., None] = bare if kind == "bare" else daemon
     keys = {} if kind == "bare" else {"probing": kind == "probed"}
     with tempfile.TemporaryDirectory(prefix="sng-", dir="/tmp") as directory:
         ours, theirs = spawn.Pipe()
@@ -283,7 +290,7 @@ def _settled(server: Connection, load: Load) -> tuple[float, int, list[float]]:
 def main() -> None:
     """Print the costs, their ratio, and the lag."""
     given = [float(text) for text in sys.argv[1:]]
-    workers, beats_per_s, seconds = (*given, *(1000, 10, 5)[len(given) :])
+    workers, beats_per_s, seconds = [*given, *(1000.0, 10.0, 5.0)[len(given) :]]
     load = Load(int(workers), beats_per_s, seconds)
     print(f"{load.workers} workers, {load.beats_per_s:g} beats/s each, {os.cpu_count()} CPUs:")
     ratios = []
