@@ -23,9 +23,6 @@ from supervisord_ng.runtime.outlets import Outlet
 from supervisord_ng.runtime.peek import Peek
 from supervisord_ng.runtime.progress import check_of
 
-# Once for each time it is armed: while a block is under way, a worker that goes on writing wakes nobody.
-_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
-
 
 class Sink(Protocol):
     """Where the bytes of one FIFO go."""
@@ -130,8 +127,9 @@ class Source:
         self._waits = 0  # for the end of the line that is there now
         self._is_gathering = False
         self._is_closed = False
+        self._is_watched = False
         self._recover()
-        intake.epoll.register(outlet.fd, _EVENTS)
+        self._watch()
 
     def _recover(self) -> None:
         """Take out what an earlier daemon has written already, when it was killed before it could do so."""
@@ -162,6 +160,7 @@ class Source:
 
     def readable(self) -> None:
         """There is something in the FIFO."""
+        self._unwatch()
         self._pump_or_gather()
 
     def gathered(self) -> None:
@@ -184,7 +183,7 @@ class Source:
             if not block:
                 if left > 0:  # nothing is there, whatever somebody has done to our count
                     self._reach_marks(all_of_them=True)
-                intake.epoll.modify(fd, _EVENTS)
+                self._watch()
                 return
             left -= len(block)
             self._show(block)
@@ -237,7 +236,7 @@ class Source:
     def detach(self) -> None:
         """Read no more, and leave what is there to the next daemon; it has notes of what is being written."""
         self._is_closed = True
-        self._intake.epoll.unregister(self.outlet.fd)
+        self._unwatch()
         self._intake.forget(self)
 
     def _pump_or_gather(self) -> None:
@@ -251,6 +250,21 @@ class Source:
             self.pump()
         else:
             self._gather(left_ns)
+
+    def _watch(self) -> None:
+        """Be told when something comes.
+
+        Not while we have something to do: each write(2) to a pipe calls all who watch it, even those who wait for
+        nothing (EPOLLONESHOT), which costs a worker that writes line by line a fifth of its speed.
+        """
+        if not self._is_watched:
+            self._is_watched = True
+            self._intake.epoll.register(self.outlet.fd, select.EPOLLIN)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._intake.epoll.unregister(self.outlet.fd)
 
     def _gather(self, delay_ns: int) -> None:
         self._is_gathering = True
