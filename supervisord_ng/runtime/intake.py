@@ -254,8 +254,8 @@ class Source:
     def _watch(self) -> None:
         """Be told when something comes.
 
-        Not while we have something to do: each write(2) to a pipe calls all who watch it, even those who wait for
-        nothing (EPOLLONESHOT), which costs a worker that writes line by line a fifth of its speed.
+        Not while we have something to do: each write(2) to a pipe calls all who watch it, even those who wait
+        for nothing (EPOLLONESHOT), which costs a worker that writes line by line a fifth of its speed.
         """
         if not self._is_watched:
             self._is_watched = True
