@@ -82,8 +82,9 @@ class Journal:
         self._stopped = None
 
     def lacks(self, state: NodeState | None) -> bool:
-        """Whether there is something to be written."""
-        return state is not None and state is not self._written
+        """Whether there is something to be written: what other nodes say at every moment is not."""
+        written = self._written
+        return state is not None and (written is None or not memory.is_same(state, written))
 
     def write(self, connection: sqlite3.Connection, state: NodeState) -> None:
         """Write what differs; part of a transaction, after whose failure `forget` has to follow."""

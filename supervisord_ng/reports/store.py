@@ -170,7 +170,7 @@ class Store:
                 self._queue.put(report, now, None)
             idle = not self._journal_waits()
             self._state = state
-            if idle or reports:
+            if reports or (idle and self._journal_waits()):
                 self._change.notify()
 
     def has_room(self, size: int) -> bool:

@@ -8,13 +8,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from supervisord_ng.core import memory
-from supervisord_ng.core.state import NodeState
+from supervisord_ng.core.state import Downlink, NodeState
 from supervisord_ng.errors import StoreError
 from supervisord_ng.model.exits import NORMAL
-from supervisord_ng.model.spec import LaunchSpec
-from supervisord_ng.reports import journal
+from supervisord_ng.model.spec import LaunchSpec, RemoteSpec
+from supervisord_ng.reports import database, journal
 from supervisord_ng.reports.reader import Reader
 from supervisord_ng.reports.store import Store
 from tests.core.node import BOOM, Node, supervisor, worker
@@ -72,6 +73,19 @@ def test_only_what_changed_is_written_again_and_what_is_gone_goes(tmp_path: Path
         rows = dict(other.execute("SELECT path, body FROM journal WHERE kind = 'child'"))
     assert {"root/a", "root/b"} == rows.keys()
     assert "untouched" == rows["root/b"]
+
+
+def test_what_the_nodes_below_say_all_the_time_is_not_written(tmp_path: Path) -> None:
+    """Their beats change the state, and nothing that is remembered: an idle parent leaves the disk alone."""
+    node = Node(supervisor("root", worker("a")))
+    heard = replace(node.state, downlinks={"n": Downlink("root/n", RemoteSpec("n", "key"))})
+    kept = journal.Journal("this-boot")
+    assert kept.lacks(node.state)
+    with closing(database.connect_writer(str(tmp_path / "store.sqlite"))) as connection:
+        kept.write(connection, node.state)
+    assert not kept.lacks(heard)
+    node.exits("root/a", BOOM)
+    assert kept.lacks(node.state)
 
 
 def test_a_report_and_the_state_after_it_are_there_together(tmp_path: Path) -> None:
