@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from supervisord_ng.control.client import Client
-from supervisord_ng.errors import EXIT_OK, NoDaemonError
+from supervisord_ng.errors import NoDaemonError
 from supervisord_ng.model import paths
 from supervisord_ng.runtime import keeper, leftovers
 from tests.support import eventually, is_alive
@@ -34,6 +34,7 @@ class Node:
         self.state_dir = directory / "state"
         self.stderr = directory / "stderr"
         self._process: subprocess.Popen[bytes] | None = None
+        self._ended_with: list[int] = []  # exit statuses of the daemons before this one
         self._workers: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -57,13 +58,15 @@ class Node:
                 process.wait(END_TIMEOUT_S)
         # A daemon that was killed has left its workers behind for the next one, and the keeper of their output;
         # the next one may have failed to begin.
-        if process.returncode != EXIT_OK:
+        if -signal.SIGKILL in (process.returncode, *self._ended_with):
             leftovers.end_leftovers(f"ipc://{self.runtime_dir / paths.HEARTBEAT_SOCKET}")
         output = str(self.runtime_dir / paths.OUTPUT_DIRECTORY)
         assert keeper.end_previous(output, keeper.previous(output))
 
     def start(self) -> None:
         """Start the daemon; returns at once."""
+        if self._process is not None:
+            self._ended_with.append(self._process.wait(END_TIMEOUT_S))
         inside = ["nsenter", f"--net=/run/netns/{self._network}"] if self._network else []
         command = [
             *inside,
