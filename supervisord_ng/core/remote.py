@@ -123,7 +123,8 @@ def expire(turn: Turn) -> None:
         if link.judge_at is not None and link.judge_at <= turn.now:
             _lose(turn, name, orderly=False)
         elif link.beat_at is not None and link.beat_at <= turn.now:
-            _beat(turn, name)
+            assert link.said is not None, "a beat before the welcome"
+            _beat(turn, name, link.said)  # `tell` has said what is wanted since
     turn.look_at_links_again()
 
 
@@ -138,8 +139,8 @@ def tell(turn: Turn) -> None:
         link = turn.links[name]
         if link.answer is not None:
             _welcome(turn, name)
-        elif link.peer is not None and link.said != _order(turn, link):
-            _beat(turn, name)
+        elif link.peer is not None and link.said != (order := _order(turn, link)):
+            _beat(turn, name, order)
 
 
 def say_goodbye(turn: Turn) -> None:
@@ -282,11 +283,9 @@ def _heard(turn: Turn, name: str, seq: int) -> None:
     _change(turn, name, heard_seq=seq, judge_at=turn.now + link.spec.heartbeat.timeout_ns)
 
 
-def _beat(turn: Turn, name: str) -> None:
+def _beat(turn: Turn, name: str, order: RemoteOrder) -> None:
     link = turn.links[name]
     assert link.peer is not None
-    order = link.said if _spares(turn) else _order(turn, link)
-    assert order is not None, "a beat before the welcome"
     seq = link.seq + 1
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))
     _change(turn, name, seq=seq, said=order, beat_at=_next_beat(turn, link))

@@ -28,6 +28,8 @@ Name = Annotated[
 ]
 Mark = Annotated[str, msgspec.Meta(max_length=limits.LINK_MARK_MAX, pattern=r"\A[0-9A-Za-z_.-]+\Z")]
 """What names a boot or a life."""
+Known = Annotated[str, msgspec.Meta(max_length=limits.LINK_MARK_MAX)]
+"""A mark that is only compared with one that was read as a `Mark`."""
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Interval = Annotated[int, msgspec.Meta(ge=limits.LINK_INTERVAL_MIN_NS, le=limits.DURATION_MAX_NS)]
 Route = Annotated[tuple[Name, ...], msgspec.Meta(max_length=limits.LINK_ROUTE_MAX)]
@@ -43,8 +45,8 @@ class TreeNow(msgspec.Struct, frozen=True):
     """
 
     state: Literal["down", "starting", "up", "stopping"]
-    life: Mark | None
-    tenure: Mark | None
+    life: Known | None
+    tenure: Known | None
     generation: Number
     reason: ExitReason | None = None
 
@@ -79,7 +81,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     node: Name
     boot: Mark
     seq: Number
-    to: Mark
+    to: Known
     answers: Number
     order: Order
     interval_ns: Interval
@@ -88,35 +90,35 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
 class ChildBeat(msgspec.Struct, frozen=True, tag="child_beat"):
     """Child: a sign of life, and how the tree is. Sent at the interval, and at once when that changes."""
 
-    boot: Mark
+    boot: Known
     seq: Number
-    to: Mark
+    to: Known
     tree: TreeNow
 
 
 class ParentBeat(msgspec.Struct, frozen=True, tag="parent_beat"):
     """Parent: a sign of life, and what it wants. Sent at the interval, and at once when that changes."""
 
-    boot: Mark
+    boot: Known
     seq: Number
-    to: Mark
+    to: Known
     order: Order
 
 
 class Goodbye(msgspec.Struct, frozen=True, tag="goodbye"):
     """Either: my daemon ends in good order; do not take the silence for a fault."""
 
-    boot: Mark
+    boot: Known
     seq: Number
-    to: Mark
+    to: Known
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
     """Parent: your reports up to number `stored` are durable here."""
 
-    boot: Mark
+    boot: Known
     seq: Number
-    to: Mark
+    to: Known
     stored: Number
 
 
@@ -133,8 +135,8 @@ class Reports(msgspec.Struct, frozen=True, tag="reports"):
     unpacked. Numbers may be missing: those reports are not kept any more.
     """
 
-    boot: Mark
-    to: Mark
+    boot: Known
+    to: Known
     after: Number
     upto: Number
     size: Number
@@ -149,8 +151,8 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     `pid` are those of the operator, on the node that is called `asker`.
     """
 
-    boot: Mark
-    to: Mark
+    boot: Known
+    to: Known
     id: Number
     got: Number
     route: Route
@@ -163,8 +165,8 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 class Part(msgspec.Struct, frozen=True, tag="part"):
     """Child: part `number`, from 1, of the lines that answer request `id`; the last one says `end`."""
 
-    boot: Mark
-    to: Mark
+    boot: Known
+    to: Known
     id: Number
     number: Number
     body: bytes
@@ -174,8 +176,8 @@ class Part(msgspec.Struct, frozen=True, tag="part"):
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """Parent: the whole answer to request `id` is here, or nobody waits for it any more."""
 
-    boot: Mark
-    to: Mark
+    boot: Known
+    to: Known
     id: Number
 
 

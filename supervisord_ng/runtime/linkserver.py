@@ -154,8 +154,11 @@ class LinkServer:
         self._received.append((name, frame))
 
     def _count_peers(self) -> None:
-        many = len(self._peers) > limits.LINK_GATHER_PEERS
-        self._drained.gather_ns = limits.LINK_GATHER_NS if many else 0
+        peers = len(self._peers)
+        many = peers > limits.LINK_GATHER_PEERS
+        self._drained.gather_ns = (
+            min(peers * limits.LINK_GATHER_NS, limits.LINK_GATHER_MAX_NS) * many
+        )
 
     def _pass_on(self) -> None:
         received, self._received = self._received, []

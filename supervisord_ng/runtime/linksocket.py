@@ -59,8 +59,8 @@ class Drained:
             self._turn_asked = True
             self._loop.call_soon(self._turn)
 
-    def drain(self, limit: int) -> None:
-        """Read up to `limit` messages, and come back for the rest."""
+    def drain(self, limit: int) -> int:
+        """Read up to `limit` messages, and come back for the rest; return how many there were."""
         count = 0
         try:
             while count < limit:
@@ -71,6 +71,7 @@ class Drained:
             pass
         if count and self._after is not None:
             self._after()
+        return count
 
     def close(self) -> None:
         """Read no more; to be called before the socket is closed."""
@@ -85,13 +86,18 @@ class Drained:
         self.drain(limits.LINK_BATCH)
         if self.gather_ns and self._gathering is None and not self._turn_asked:
             self._loop.remove_reader(self._fd)
-            pause = self.gather_ns / limits.SECOND
-            self._gathering = self._loop.call_later(pause, self._gathered)
+            self._gather()
+
+    def _gather(self) -> None:
+        self._gathering = self._loop.call_later(self.gather_ns / limits.SECOND, self._gathered)
 
     def _gathered(self) -> None:
+        """Go on like that as long as something comes; then wait for it again."""
         self._gathering = None
-        self._loop.add_reader(self._fd, self._turn)
-        self.drain(limits.LINK_BATCH)
+        if self.drain(limits.LINK_BATCH) and not self._turn_asked:
+            self._gather()
+        else:
+            self._loop.add_reader(self._fd, self._turn)
 
 
 class Monitor:
