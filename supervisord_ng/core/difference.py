@@ -134,7 +134,7 @@ def _flags(spec: ChildSpec) -> ChildSpec:
     """A specification without what has one of its own."""
     if isinstance(spec, SupervisorSpec):
         children = spec.children if spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE else ()
-        return msgspec.structs.replace(spec, children=children)
+        return msgspec.structs.replace(spec, children=children, scaled=())
     return spec
 
 

@@ -12,6 +12,7 @@ means raises `FORMAT`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from supervisord_ng.core.state import (
     SupervisorState,
 )
 from supervisord_ng.model.exits import ExitReason
-from supervisord_ng.model.spec import ChildSpec
+from supervisord_ng.model.spec import ChildSpec, Scalable
 
 FORMAT = 1
 NOBODY = -1  # in place of the number of a request: who waited for its answer is gone
@@ -69,10 +70,14 @@ class ChildMemory(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SupervisorMemory(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One supervisor. `children` in start order; `named` are those that its specification named."""
+    """One supervisor. `children` in start order; `named` are those that its specification named.
+
+    `scaled` is the specification's: what an operator has said must outlive the daemon, and is in no file.
+    """
 
     children: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    scaled: tuple[tuple[str, int, int], ...] = ()
     incarnation: int = 0
     alive: bool = False
     booted: bool = False
@@ -104,6 +109,15 @@ class Memory(msgspec.Struct, frozen=True):
     def stopped(self) -> frozenset[str]:
         """The paths of those that an operator has stopped."""
         return frozenset(path for path, child in self.children.items() if child.by_operator)
+
+    def scales(self, scalable: Mapping[str, Scalable]) -> dict[str, int]:
+        """How many instances operators want, of workers of which the file still says the same number."""
+        return {
+            name: count
+            for supervisor in self.supervisors.values()
+            for name, in_file, count in supervisor.scaled
+            if name in scalable and scalable[name].count == in_file
+        }
 
     def is_of_a_life(self, *, has_parent: bool) -> bool:
         """Whether there is something to go on with.
@@ -139,6 +153,7 @@ def of_supervisor(supervisor: SupervisorState) -> SupervisorMemory:
     return SupervisorMemory(
         children=tuple(supervisor.children),
         named=tuple(child.name for child in supervisor.spec.children),
+        scaled=supervisor.spec.scaled,
         plan=_without_caller(supervisor.plan),
         mailbox=tuple(mail for mail in supervisor.mailbox if isinstance(mail, Mail)),
         **{name: getattr(supervisor, name) for name in _SUPERVISOR},

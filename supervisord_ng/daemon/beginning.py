@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from supervisord_ng import limits
@@ -21,6 +21,7 @@ from supervisord_ng.core.memory import ChildMemory
 from supervisord_ng.core.state import ChildState, NodeState, Phase
 from supervisord_ng.errors import StoreError
 from supervisord_ng.model import names
+from supervisord_ng.model.instances import scaled
 from supervisord_ng.model.reports import EventName
 from supervisord_ng.model.spec import ChildSpec, SupervisorSpec, TreeSpec, WorkerSpec
 from supervisord_ng.reports import journal
@@ -59,11 +60,15 @@ class Begun(NamedTuple):
         effects: what it asks for first.
         news: what has happened while nobody looked, to be told to the core next.
         outdated: the paths of workers that run as the configuration does not want them any more.
+        root: the tree of the file, with as many instances as operators want.
+        scales: how many that are, by worker, where it is not what the file says.
         anew: whether there was nothing to go on with.
     """
 
     state: NodeState
     effects: tuple[Effect, ...]
+    root: SupervisorSpec
+    scales: Mapping[str, int]
     news: tuple[Event, ...] = ()
     outdated: tuple[str, ...] = ()
     anew: bool = False
@@ -96,6 +101,7 @@ class Beginning:
         is_upgrade: bool,
     ) -> None:
         self._tree = tree
+        self._scale({})
         self._workers = workers
         self._cgroups = cgroups
         self._tokens = tokens
@@ -125,6 +131,8 @@ class Beginning:
         if recalled is not None and recalled.memory.node.halted:
             known = recalled.memory.children.items()
             incarnations |= {path: max(it.incarnation, it.used) for path, it in known}
+        if recalled is not None and not (orderly or recalled.memory.node.stop_asked):
+            self._scale(recalled.memory.scales(self._tree.scalable))
         why_not = self._why_anew(recalled)
         if recalled is not None and why_not is None:
             try:
@@ -132,6 +140,7 @@ class Beginning:
             except Exception as error:  # noqa: BLE001 - what another version wrote is input; told, and then anew
                 self._log.critical("cannot go on with the earlier tree", exc_info=error)
                 orderly = True
+                self._scale({})
         elif not orderly:
             self._log.warning("beginning anew", reason=why_not)
         self._end_leftovers(set(), set())
@@ -140,9 +149,13 @@ class Beginning:
             stopped = recalled.memory.stopped()
         now = clock.monotonic_ns()
         state, effects = machine.boot(
-            self._tree.root, now=now, incarnations=incarnations, stopped=stopped, **more
+            self._root, now=now, incarnations=incarnations, stopped=stopped, **more
         )
-        return Begun(state, effects, anew=True)
+        return Begun(state, effects, self._root, self._scales, anew=True)
+
+    def _scale(self, counts: Mapping[str, int]) -> None:
+        self._scales = counts
+        self._root = scaled(self._tree, counts)
 
     def end_unclaimed(self) -> None:
         """Once the news is told: end those that the core turned out not to want."""
@@ -201,7 +214,7 @@ class Beginning:
         # Nobody was started after somebody who lives.
         last |= {path: after[0].incarnation - 1 for path, after in heirs.items()}
         state, effects = machine.resume(
-            self._tree.root, memory, now=now, incarnations=incarnations | alive | last, **more
+            self._root, memory, now=now, incarnations=incarnations | alive | last, **more
         )
         running = [
             child
@@ -228,7 +241,7 @@ class Beginning:
             for child in running
             if child.path in alive and _is_outdated(child.spec, child.path, recalled)
         )
-        return Begun(state, effects, news, outdated)
+        return Begun(state, effects, self._root, self._scales, news, outdated)
 
     def _heirs(
         self, marked: list[Marked], recalled: Recalled, alive: Collection[str]
@@ -238,7 +251,7 @@ class Beginning:
         The last of them may run; the others have ended. An end that nobody has seen is an end all the same.
         """
         specs = {path: it.spec for path, it in recalled.memory.children.items()}
-        specs |= workers_of(self._tree.root)
+        specs |= workers_of(self._root)
         seen = adoption.heirs(marked, self._tokens)
         heirs = {}
         for path, known in recalled.memory.children.items():

@@ -92,6 +92,10 @@ class Reloads:
         self._next = 0
         self._waiting: dict[int, asyncio.Future[Reloaded]] = {}
 
+    def begin(self, scales: Mapping[str, int]) -> None:
+        """What operators have said of numbers before an earlier daemon was killed, or became this one."""
+        self._scales = dict(scales)
+
     def reloaded(self, done: Reloaded) -> None:
         """The core has done what was asked of it."""
         waiting = self._waiting.pop(done.request, None)

@@ -251,7 +251,8 @@ class Daemon:
             parent=self.tree.parent,
             outbox=self.neighbours.outbox(),
         )
-        self.workers.captures.rescue(self.tree.root)
+        self.reloads.begin(begun.scales)
+        self.workers.captures.rescue(begun.root)
         self.shell.begin(begun.state, begun.effects)
         if begun.anew:
             # Before anybody is started: a kill may come in the first moment. Nobody is kept waiting yet.

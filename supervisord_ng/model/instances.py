@@ -73,6 +73,7 @@ def _scaled(
             else child
             for child in children
         ),
+        scaled=tuple((name, scalable.count, counts[name]) for name, scalable in here.items()),
     )
 
 

@@ -181,7 +181,11 @@ class RemoteSpec(msgspec.Struct, frozen=True, tag="remote"):
 
 
 class SupervisorSpec(msgspec.Struct, frozen=True, tag="supervisor"):
-    """A supervisor and its children in start order. `intensity` None is "infinity"."""
+    """A supervisor and its children in start order. `intensity` None is "infinity".
+
+    `scaled` are workers among them of which an operator wants another number of instances than the file: name,
+    the file's number, the operator's.
+    """
 
     name: str
     children: tuple[WorkerSpec | SupervisorSpec | RemoteSpec, ...] = ()
@@ -194,6 +198,7 @@ class SupervisorSpec(msgspec.Struct, frozen=True, tag="supervisor"):
     shutdown: Shutdown = INFINITY
     start_failure: StartFailure = StartFailure.GIVE_UP
     stop_order: StopOrder = StopOrder.REVERSE
+    scaled: tuple[tuple[str, int, int], ...] = ()
 
 
 ChildSpec = WorkerSpec | SupervisorSpec | RemoteSpec

@@ -203,6 +203,31 @@ def test_scale_holds_until_a_file_says_otherwise(short_dir: Path) -> None:
             node.ask("scale", counts={"b": 2})
 
 
+def test_scale_outlives_a_daemon_that_is_killed_or_upgraded(short_dir: Path) -> None:
+    """All who run keep their pids; the numbers are still what operators said, until the file says another."""
+    with Node(short_dir, tree("a instances = 2", "b instances = 2")) as node:
+        node.wait_up()
+        node.ask("scale", counts={"a": 4, "b": 1})
+        before = node.pids()
+        assert ["a@1", "a@2", "a@3", "a@4", "b@1"] == list(before)
+        node.crash()
+        node.start()
+        node.wait_up()
+        assert before == node.pids()
+        assert 0 == sng(node, "upgrade").returncode
+        assert before == node.pids()
+        assert node.ask("diff")["same"]
+        assert [("a", 2, 4), ("b", 2, 1)] == [
+            (it["name"], it["file"], it["running"]) for it in node.ask("diff")["scaled"]
+        ]
+        node.crash()
+        node.tree.write_text(tree("a instances = 3", "b instances = 2"))
+        node.start()
+        node.wait_up()
+        assert ["a@1", "a@2", "a@3", "b@1"] == list(node.pids())
+        assert {name: before[name] for name in node.pids()} == node.pids()
+
+
 def test_the_service_manager_is_told(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RELOADING=1 with its time, then READY=1, also when the file was refused."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -104,6 +104,32 @@ def test_reload_changes_what_has_changed(machine: Machine, installation: Install
         assert "comand" in machine.journal(service.unit)
 
 
+def test_reload_touches_just_whom_diff_has_named(
+    machine: Machine, installation: Installation
+) -> None:
+    """Of two hundred workers: one added, one removed, one changed, one changed harmlessly."""
+    workers = {f"w{n}": f'[worker.w{n}]\ncommand = "sleep 86400"\n' for n in range(200)}
+    with Service(machine, installation, "many", "".join(workers.values())) as service:
+        service.start()
+        before = service.pids()
+        assert workers.keys() == before.keys()
+
+        del workers["w0"]
+        workers["w1"] += 'environment = { MODE = "fast" }\n'
+        workers["w2"] += 'log = { max_bytes = "1M" }\n'
+        workers["new"] = '[worker.new]\ncommand = "sleep 86400"\n'
+        service.tree.write_text("".join(workers.values()))
+        said = service.sng("diff", "/etc/supervisord-ng/many.toml", check=False).splitlines()
+        assert "1 added, 1 removed, 1 restarted, 1 changed in place" == said[-1]
+        named = {line.split()[1].removesuffix(":") for line in said[:-1] if line[0] in "+-!"}
+
+        machine.systemctl("reload", service.unit)
+        after = service.pids()
+        differ = {name for name in before | after if before.get(name) != after.get(name)}
+        assert {f"root/{name}" for name in differ} == {"root/w0", "root/w1", "root/new"} == named
+        assert "200 of 200 workers running" == service.show("StatusText")
+
+
 def test_stop_leaves_nothing(machine: Machine, installation: Installation) -> None:
     """No process, whatever it forked; no cgroup, no socket. What is to be kept is kept."""
     with Service(machine, installation, "stop", TWO) as service:
