@@ -88,7 +88,7 @@ def _fresh_children(
     for child in spec.children:
         child_path = names.join(path, child.name)
         old = before.get(child.name)
-        last = old.incarnation if old is not None else incarnations.get(child_path, retired)
+        last = old.last_number if old is not None else incarnations.get(child_path, retired)
         restarts = old.restarts if old is not None else 0
         children[child.name] = new_child(child_path, child, incarnation=last, restarts=restarts)
     return children

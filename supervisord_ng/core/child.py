@@ -90,7 +90,7 @@ Happening = (
 def start(turn: Turn, child: ChildState, *, automatic: bool) -> None:
     """Start a new incarnation. Requires phase DOWN. Emits Spawn, or orders the subtree to boot."""
     assert child.phase is Phase.DOWN, (child.path, child.phase)
-    incarnation = max(child.incarnation, child.used) + 1
+    incarnation = child.last_number + 1
     is_worker = isinstance(child.spec, WorkerSpec)
     turn.put_child(
         replace(

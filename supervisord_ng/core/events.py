@@ -66,6 +66,19 @@ class Emptied(msgspec.Struct, frozen=True, tag="emptied"):
     incarnation: int
 
 
+class Found(msgspec.Struct, frozen=True, tag="found"):
+    """A daemon that goes on has found that these ended while nobody looked: all of them."""
+
+    ends: tuple[Exited, ...]
+
+
+class Disowned(msgspec.Struct, frozen=True, tag="disowned"):
+    """Starts of this worker up to this number are not in the state; what was left of them is gone."""
+
+    path: str
+    incarnation: int
+
+
 class Beat(msgspec.Struct, frozen=True):
     """One sign of life. `progress` is the worker's own counter, None when it has none or is idle."""
 
@@ -270,6 +283,8 @@ Event = (
     | BecameReady
     | Exited
     | Emptied
+    | Found
+    | Disowned
     | Beats
     | Unresponsive
     | Dumped

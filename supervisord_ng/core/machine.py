@@ -1,11 +1,11 @@
 """The only entrance to the core: `boot` or `resume`, then `step` and `next_deadline`.
 
 Rules of this file. `step` first expires every deadline that is not later than `now`, ordered by time and path,
-then takes the event. Only what workers and other nodes say, and the daemon's own lag, expire nothing: they
-speak of the time before `now`, and nobody may be judged before all that has been said is heard. The next event
-judges. An event about a child carries the incarnation it is about, and one of another incarnation is dropped
-here and nowhere else. What the parts of the tree tell one another within a step goes through one queue, drained
-until it is empty: no recursion, and a bound on the number.
+then takes the event. Only what workers and other nodes say, the daemon's own lag, and what it finds when it
+goes on, expire nothing: they speak of the time before `now`, and nobody may be judged before all that has been
+said is heard. The next event judges. An event about a child carries the incarnation it is about, and one of
+another incarnation is dropped here and nowhere else. What the parts of the tree tell one another within a step
+goes through one queue, drained until it is empty: no recursion, and a bound on the number.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from supervisord_ng.core.events import (
     BecameReady,
     Call,
     Connected,
+    Disowned,
     Dumped,
     Emptied,
     Event,
     Exited,
     Extended,
+    Found,
     FrameFromChild,
     FrameFromParent,
     FramesFromChildren,
@@ -75,7 +77,7 @@ from supervisord_ng.model import names
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
 FromOutside = Call | Reload | Stop | Kill | Refuse | Suspend | Resume
-_OF_THE_PAST = frozenset((*get_args(Word), *get_args(links.Frame), Lagged))
+_OF_THE_PAST = frozenset((*get_args(Word), *get_args(links.Frame), Lagged, Found))
 AboutChild = (
     Spawned
     | SpawnFailed
@@ -282,6 +284,10 @@ def _take(turn: Turn, event: Event) -> None:
             | ReportsArrived()
         ):
             links.take(turn, event)
+        case Found():
+            _found(turn, event)
+        case Disowned():
+            resumption.disowned(turn, event)
         case Call() | Reload() | Stop() | Kill() | Refuse() | Suspend() | Resume():
             _take_order(turn, event)
         case _:
@@ -336,6 +342,28 @@ def _about_child(turn: Turn, event: AboutChild) -> None:
         life.happens(turn, child, event)
         if isinstance(event, Spawned):
             process.worker_exists(turn, event.path)
+
+
+def _found(turn: Turn, found: Found) -> None:
+    """Everybody is gone before any supervisor acts on it: who died is not asked to end, which would hide why.
+
+    A start that failed is dealt with at once, because whoever made it could take it for one not made yet.
+    """
+    starts = []
+    for end in found.ends:
+        child = turn.child(end.path)
+        if child is not None and not (child.ready or child.asked):
+            starts.append(end)
+        else:
+            _about_child(turn, end)
+    gone = tuple(turn.inbox)
+    turn.inbox.clear()
+    for end in starts:
+        _about_child(turn, end)
+        _settle(turn)
+    turn.inbox.extend(
+        it for it in gone if isinstance(it, ChildGone) and it.path in turn.supervisors
+    )
 
 
 def _call(turn: Turn, path: str, call: Call) -> None:

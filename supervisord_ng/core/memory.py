@@ -33,7 +33,7 @@ from supervisord_ng.core.state import (
     SupervisorState,
 )
 from supervisord_ng.model.exits import ExitReason
-from supervisord_ng.model.spec import ChildSpec, Scalable
+from supervisord_ng.model.spec import ChildSpec, Scalable, Strategy
 
 FORMAT = 1
 NOBODY = -1  # in place of the number of a request: who waited for its answer is gone
@@ -72,7 +72,8 @@ class ChildMemory(msgspec.Struct, frozen=True, omit_defaults=True):
 class SupervisorMemory(msgspec.Struct, frozen=True, omit_defaults=True):
     """One supervisor. `children` in start order; `named` are those that its specification named.
 
-    `scaled` is the specification's: what an operator has said must outlive the daemon, and is in no file.
+    `scaled` is the specification's: what an operator has said must outlive the daemon, and is in no file. So is
+    `strategy`; None where an older version did not say.
     """
 
     children: tuple[str, ...] = ()
@@ -86,6 +87,7 @@ class SupervisorMemory(msgspec.Struct, frozen=True, omit_defaults=True):
     plan: Plan | None = None
     mailbox: tuple[Mail, ...] = ()
     retired: int = 0
+    strategy: Strategy | None = None
 
 
 class NodeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -154,6 +156,7 @@ def of_supervisor(supervisor: SupervisorState) -> SupervisorMemory:
         children=tuple(supervisor.children),
         named=tuple(child.name for child in supervisor.spec.children),
         scaled=supervisor.spec.scaled,
+        strategy=supervisor.spec.strategy,
         plan=_without_caller(supervisor.plan),
         mailbox=tuple(mail for mail in supervisor.mailbox if isinstance(mail, Mail)),
         **{name: getattr(supervisor, name) for name in _SUPERVISOR},

@@ -102,10 +102,18 @@ def _adopt_supervisor(
         children = _new_instances(turn, supervisor, spec)
     else:
         children = _new_children(turn, supervisor, spec, incarnations)
+    if supervisor.booted and spec.strategy is not supervisor.spec.strategy:
+        children = {name: in_its_own_right(child) for name, child in children.items()}
     turn.set_children(path, children)
     turn.update(path, spec=spec, restarts=restarts)
     for child in children.values():
-        boot.ensure_supervisors(turn, child, child.incarnation)
+        boot.ensure_supervisors(turn, child, child.last_number)
+
+
+def in_its_own_right(child: ChildState) -> ChildState:
+    """Who was stopped for the restart of a sibling, to which the new strategy may not take it along."""
+    stopped = child.phase is Phase.DOWN and child.standing is Standing.DOWN
+    return replace(child, renew=True) if stopped and child.idle is Idle.WAITING else child
 
 
 def _new_children(

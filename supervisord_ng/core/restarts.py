@@ -18,6 +18,7 @@ from supervisord_ng.core.state import (
     Idle,
     Plan,
     Purpose,
+    Reconcile,
     Retry,
     Standing,
 )
@@ -294,6 +295,23 @@ def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan, reason: Exi
         turn.update(path, plan=replace(plan, start_at=plan.start_at + 1))
     else:
         turn.update(path, plan=None)
+        if supervisor.booted:
+            _keep_in_mind(turn, path, child, plan.start[plan.start_at + 1 :])
+
+
+def _keep_in_mind(turn: Turn, path: str, child: ChildState, rest: tuple[str, ...]) -> None:
+    """Mark those whom the plan would have started next and the retry of `child` does not come to.
+
+    There are some only if the configuration has changed meanwhile: another strategy, or somebody new.
+    """
+    supervisor = turn.supervisor(path)
+    scope = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
+    left = [supervisor.children[n] for n in rest if n in supervisor.children and n not in scope]
+    for one in left:
+        turn.put_child(replace(one, renew=True))
+    if left:
+        mailbox = turn.supervisor(path).mailbox
+        turn.update(path, mailbox=(*mailbox, Reconcile()))
 
 
 def _call_failed(turn: Turn, path: str, child: ChildState, plan: Plan, reason: ExitReason) -> None:

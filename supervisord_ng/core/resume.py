@@ -20,9 +20,10 @@ from supervisord_ng.core import boot
 from supervisord_ng.core import memory as remembered
 from supervisord_ng.core import supervisor as process
 from supervisord_ng.core.effects import TreeUp
-from supervisord_ng.core.events import BecameReady
+from supervisord_ng.core.events import BecameReady, Disowned
 from supervisord_ng.core.liveness import next_beat_by
 from supervisord_ng.core.memory import Mail, Memory, SupervisorMemory
+from supervisord_ng.core.reload import in_its_own_right
 from supervisord_ng.core.state import (
     ChildState,
     ParentStop,
@@ -66,6 +67,8 @@ def supervisors_of(
             found |= boot.supervisors_of(one, path, used, 0)
             continue
         children, new[path] = _children(one, path, was, memory, used)
+        if was.booted and was.strategy not in (None, one.strategy):
+            children = {name: in_its_own_right(child) for name, child in children.items()}
         found[path] = SupervisorState(
             spec=one,
             path=path,
@@ -75,7 +78,7 @@ def supervisors_of(
             booted=was.booted,
             automatic=was.automatic,
             restarts=was.restarts,
-            retired=was.retired,
+            retired=max((was.retired, *_of_forgotten(one, path, children, used))),
             plan=_plan(was.plan, children),
             mailbox=tuple(mail for mail in was.mailbox if _is_about(mail, children)),
         )
@@ -103,6 +106,16 @@ def carry_on(turn: Turn, new: New) -> None:
         process.run(turn, path)
 
 
+def disowned(turn: Turn, event: Disowned) -> None:
+    """Numbers are used up: nobody else may get them."""
+    child, above = turn.child(event.path), names.parent(event.path)
+    if child is not None:
+        turn.put_child(replace(child, used=max(child.used, event.incarnation)))
+    elif above in turn.supervisors:
+        retired = max(turn.supervisor(above).retired, event.incarnation)
+        turn.update(above, retired=retired)
+
+
 # --- children ------------------------------------------------------------------------------------
 def _children(
     spec: SupervisorSpec,
@@ -117,8 +130,8 @@ def _children(
     for child in _candidates(spec, path, was, memory):
         child_path = names.join(path, child.name)
         known = memory.children.get(child_path)
-        highest = max(used.get(child_path, 0), was.retired)
-        fresh = boot.new_child(child_path, child, incarnation=highest)
+        highest = used.get(child_path, 0)
+        fresh = boot.new_child(child_path, child, incarnation=max(highest, was.retired))
         if known is None or known.kind != fresh.kind or child.name not in was.children:
             children[child.name] = fresh
             new.append(child.name)
@@ -132,21 +145,34 @@ def _children(
     return children, tuple(new)
 
 
+def _of_forgotten(
+    spec: SupervisorSpec, path: str, children: Children, used: Mapping[str, int]
+) -> Iterator[int]:
+    """The numbers of those that a restart of their supervisor brings back."""
+    for child in spec.children:
+        if child.name not in children:
+            below = names.join(path, child.name)
+            yield from (n for at, n in used.items() if at == below or at.startswith(f"{below}/"))
+
+
 def _candidates(
     spec: SupervisorSpec, path: str, was: SupervisorMemory, memory: Memory
 ) -> Iterator[ChildSpec]:
     simple = spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
-    named = {child.name for child in spec.children}
+    known = {name: memory.children[names.join(path, name)] for name in was.children}
+    # Who was forgotten and added again by hand has another place than the file says, and its own specification.
+    again = {name for name in was.named if name in known and known[name].dynamic}
     if not simple:
         for child in spec.children:
-            if child.name in was.children or child.name not in was.named:
+            is_new = child.name not in was.named
+            if is_new or (child.name in was.children and child.name not in again):
                 yield child
-    for name in was.children:
-        known = memory.children[names.join(path, name)]
-        if simple and known.dynamic:
-            yield known.spec or instance_of(spec.children[0], name)
-        elif known.dynamic and known.spec is not None and name not in named:
-            yield known.spec
+    others = again | (known.keys() - {child.name for child in spec.children})
+    for name, it in known.items():
+        if simple and it.dynamic:
+            yield it.spec or instance_of(spec.children[0], name)
+        elif it.dynamic and it.spec is not None and name in others:
+            yield it.spec
 
 
 def _living_on(turn: Turn, child: ChildState) -> ChildState:

@@ -106,6 +106,11 @@ class ChildState(msgspec.Struct, frozen=True):
         return self.spec.name
 
     @property
+    def last_number(self) -> int:
+        """The highest incarnation number that may have been used."""
+        return max(self.incarnation, self.used)
+
+    @property
     def kind(self) -> Kind:
         """What the child is, in the words of the reference."""
         if isinstance(self.spec, SupervisorSpec):

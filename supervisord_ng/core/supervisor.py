@@ -136,9 +136,16 @@ def _boot_is_stuck(supervisor: SupervisorState) -> bool:
 
 def _go_on_booting(turn: Turn, path: str) -> None:
     """Start those whose turn has not come yet; who ended or was stopped meanwhile stays so."""
-    children = turn.supervisor(path).children.values()
-    start = tuple(child.name for child in children if child.idle is Idle.WAITING)
-    turn.update(path, plan=Plan(Purpose.BOOT, start=start))
+    turn.update(path, plan=Plan(Purpose.BOOT, start=_waiting(turn.supervisor(path))))
+
+
+def _waiting(supervisor: SupervisorState) -> tuple[str, ...]:
+    """Those whose turn has not come yet."""
+    return tuple(
+        child.name
+        for child in supervisor.children.values()
+        if child.idle is Idle.WAITING and child.standing is Standing.DOWN
+    )
 
 
 def _handle(turn: Turn, path: str, message: Message) -> None:
@@ -168,7 +175,10 @@ def _finish(turn: Turn, path: str) -> None:
     if plan.purpose is Purpose.RELOAD:
         reload.settled(turn, path)
     elif plan.purpose is not Purpose.CALL and not supervisor.booted:
-        _announce_started(turn, path)
+        if plan.purpose is Purpose.RESTART and _waiting(supervisor):
+            _go_on_booting(turn, path)  # a reload has put them before who was tried again
+        else:
+            _announce_started(turn, path)
 
 
 def _announce_started(turn: Turn, path: str) -> None:

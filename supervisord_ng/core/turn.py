@@ -119,7 +119,7 @@ class Turn:
         """Forget a child, and the supervisors below it; its incarnation number is never used again."""
         above = names.parent(path)
         gone = self._own_children(above).pop(names.leaf(path))
-        used = [self._supervisors[above].retired, gone.incarnation]
+        used = [self._supervisors[above].retired, gone.last_number]
         if isinstance(gone.spec, WorkerSpec):
             self.emit(Forget(path))
         elif isinstance(gone.spec, RemoteSpec):
@@ -128,7 +128,7 @@ class Turn:
             inside = f"{path}/"
             for other in [p for p in self._supervisors if p == path or p.startswith(inside)]:
                 supervisor = self._supervisors[other]
-                used += [supervisor.retired, *(c.incarnation for c in supervisor.children.values())]
+                used += [supervisor.retired, *(c.last_number for c in supervisor.children.values())]
                 for child in supervisor.children.values():
                     if isinstance(child.spec, WorkerSpec):
                         self.emit(Forget(child.path))

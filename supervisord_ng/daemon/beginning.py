@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from supervisord_ng import limits
-from supervisord_ng.core import machine
+from supervisord_ng.core import machine, succession
 from supervisord_ng.core.effects import Effect
-from supervisord_ng.core.events import Event
+from supervisord_ng.core.events import Disowned, Event, Exited, Found, Tick
 from supervisord_ng.core.memory import ChildMemory
 from supervisord_ng.core.state import ChildState, NodeState, Phase
 from supervisord_ng.errors import StoreError
@@ -127,12 +127,13 @@ class Beginning:
             incarnations: the highest number that may have been used, by path.
             more: what `machine.boot` and `machine.resume` want besides.
         """
+        known = {} if recalled is None else recalled.memory.children
         orderly = recalled is None or recalled.memory.node.halted
         if recalled is not None and recalled.memory.node.halted:
-            known = recalled.memory.children.items()
-            incarnations |= {path: max(it.incarnation, it.used) for path, it in known}
+            incarnations |= {path: max(it.incarnation, it.used) for path, it in known.items()}
         if recalled is not None and not (orderly or recalled.memory.node.stop_asked):
             self._scale(recalled.memory.scales(self._tree.scalable))
+        incarnations = self._births.raised(incarnations, {**workers_of(self._root), **known})
         why_not = self._why_anew(recalled)
         if recalled is not None and why_not is None:
             try:
@@ -157,16 +158,19 @@ class Beginning:
         self._scales = counts
         self._root = scaled(self._tree, counts)
 
-    def end_unclaimed(self) -> None:
-        """Once the news is told: end those that the core turned out not to want."""
-        unclaimed = {
+    def end_unclaimed(self) -> tuple[Event, ...]:
+        """Once the news is told: end those that the core turned out not to want. What to tell it then."""
+        unclaimed = {path: after for path, after in self._workers.unclaimed().items() if after}
+        if not unclaimed:
+            return ()
+        tokens = {
             self._tokens.of(path, heir.incarnation)
-            for path, after in self._workers.unclaimed().items()
+            for path, after in unclaimed.items()
             for heir in after
         }
-        if unclaimed:
-            self._workers.expect({})
-            self._tell(leftovers.end_leftovers(self._endpoint, lambda it: it.token in unclaimed))
+        self._workers.expect({})
+        self._tell(leftovers.end_leftovers(self._endpoint, lambda it: it.token in tokens))
+        return tuple(Disowned(path, after[-1].incarnation) for path, after in unclaimed.items())
 
     def guard(self, loop: asyncio.AbstractEventLoop) -> Guard | None:
         """Who ends the workers with the daemon, where that is wanted."""
@@ -206,16 +210,8 @@ class Beginning:
         marked = leftovers.find(self._endpoint)
         alive = {path: it.incarnation for path, it in memory.children.items() if _lives(it)}
         heirs = self._heirs(marked, recalled, alive)
-        last = {
-            path: max(it.incarnation, it.used, incarnations.get(path, 0))
-            for path, it in memory.children.items()
-            if it.phase is Phase.SPAWNING
-        }
-        # Nobody was started after somebody who lives.
-        last |= {path: after[0].incarnation - 1 for path, after in heirs.items()}
-        state, effects = machine.resume(
-            self._root, memory, now=now, incarnations=incarnations | alive | last, **more
-        )
+        numbers = succession.numbers(memory, incarnations, alive, heirs)
+        state, effects = machine.resume(self._root, memory, now=now, incarnations=numbers, **more)
         running = [
             child
             for supervisor in state.supervisors.values()
@@ -234,13 +230,15 @@ class Beginning:
         )
         self._workers.expect(heirs)
         told = [self._adopt(child, marked, now) for child in running]
-        news = tuple(event for event in told if event is not None)
-        self._log.info("adopted", workers=len(kept), died=len(news), earlier=recalled.package)
+        ends = tuple(end for end in told if end is not None)
+        self._log.info("adopted", workers=len(kept), died=len(ends), earlier=recalled.package)
         outdated = tuple(
             child.path
             for child in running
             if child.path in alive and _is_outdated(child.spec, child.path, recalled)
         )
+        # Whose back-off has ended meanwhile has perhaps been started already: it is time to ask for it.
+        news = (Found(ends), Tick()) if ends else (Tick(),)
         return Begun(state, effects, self._root, self._scales, news, outdated)
 
     def _heirs(
@@ -257,19 +255,17 @@ class Beginning:
         for path, known in recalled.memory.children.items():
             if path in alive or _is_outdated(specs.get(path), path, recalled):
                 continue
-            after = [Heir(*birth) for birth in self._noted(path, known)]
-            heir = seen.get(path)
-            if heir is not None and heir.incarnation > _last_seen(known):
-                after = [it for it in after if it.incarnation < heir.incarnation] + [heir]
+            noted = [Heir(*birth) for birth in self._noted(path, known)]
+            after = succession.heirs(known, noted, seen.get(path))
             if after:
                 heirs[path] = after
         return heirs
 
     def _noted(self, path: str, known: ChildMemory) -> list[Birth]:
         """The starts that the journal does not know of."""
-        return self._births.after(names.leaf(path), _last_seen(known))
+        return self._births.after(names.leaf(path), succession.last_seen(known))
 
-    def _adopt(self, child: ChildState, marked: list[Marked], now: int) -> Event | None:
+    def _adopt(self, child: ChildState, marked: list[Marked], now: int) -> Exited | None:
         assert isinstance(child.spec, WorkerSpec)
         assert child.pid is not None
         token = self._tokens.of(child.path, child.incarnation)
@@ -322,11 +318,6 @@ def _known(child: ChildMemory) -> Iterator[Birth]:
     """The process that the journal knows, if there is one."""
     if child.pid is not None:
         yield Birth(child.incarnation, child.pid, child.birth)
-
-
-def _last_seen(known: ChildMemory) -> int:
-    """The last start of which the journal knows what came of it: of one that was on its way only the number."""
-    return known.incarnation - (known.phase is Phase.SPAWNING)
 
 
 def _lives(child: ChildMemory) -> bool:

@@ -58,8 +58,8 @@ class Children:
         self._check_name(path, made.name)
         self._check_files(made, workers)
         child = names.join(path, made.name)
-        used = self._daemon.store.load_incarnations().get(child, 0)
-        return await self._daemon.operators.start_child(child, used=used, **asked)
+        used = self._daemon.births.raised(self._daemon.store.load_incarnations(), (child,))
+        return await self._daemon.operators.start_child(child, used=used.get(child, 0), **asked)
 
     async def delete(self, rows: list[Row]) -> list[Outcome]:
         """Forget children that are stopped."""

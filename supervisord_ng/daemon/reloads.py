@@ -19,6 +19,7 @@ from supervisord_ng.config.loading import Loaded
 from supervisord_ng.core.difference import Act, Difference, Refusal, foresee, refusals
 from supervisord_ng.core.effects import FailedStart, Reloaded
 from supervisord_ng.core.events import Reload
+from supervisord_ng.daemon.beginning import workers_of
 from supervisord_ng.daemon.operators import Outcome
 from supervisord_ng.errors import ConfigError, ControlError
 from supervisord_ng.limits import CHILDREN_MAX
@@ -232,7 +233,8 @@ class Reloads:
         future: asyncio.Future[Reloaded] = asyncio.get_running_loop().create_future()
         self._waiting[self._next] = future
         daemon.feed.publish(EventName.RELOAD, daemon.shell.state.root, None, detail=detail)
-        daemon.shell.feed(Reload(root, self._next, daemon.store.load_incarnations()))
+        used = daemon.births.raised(daemon.store.load_incarnations(), workers_of(root))
+        daemon.shell.feed(Reload(root, self._next, used))
         return future
 
     def _failed(self, failed: FailedStart) -> Outcome:

@@ -181,7 +181,7 @@ class Daemon:
             self.ledger.turned,
         )
         tap = None if self._console is None else self._console.output
-        tokens, births = Tokens(node.state_dir), Births(node.runtime_dir)
+        tokens, self.births = Tokens(node.state_dir), Births(node.runtime_dir)
         cgroups = find_cgroups(node.runtime_dir, self._log)
         self.workers = Workers(
             loop,
@@ -190,7 +190,7 @@ class Daemon:
             on_traceback=self._traceback_arrived,
             on_problem=self._log.warning,
             tokens=tokens,
-            births=births,
+            births=self.births,
             cgroups=cgroups,
             tap=tap,
         )
@@ -199,7 +199,7 @@ class Daemon:
             self.workers,
             cgroups,
             tokens,
-            births,
+            self.births,
             self.feed.publish,
             self._log,
             is_upgrade=self._inheritance.is_upgrade,
@@ -263,7 +263,8 @@ class Daemon:
         self.shell.go(begun.news)
         if begun.news:
             self.shell.settle()
-        self._beginning.end_unclaimed()
+        for event in self._beginning.end_unclaimed():
+            self.shell.feed(event)
         if self.tree.parent is not None and self.tree.parent.on_partition == "stop":
             self.announcer.up()  # its tree waits for the parent, its service manager must not
         self.guard = self._beginning.guard(self._loop)

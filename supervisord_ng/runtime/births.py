@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from supervisord_ng import limits
-from supervisord_ng.model import paths
+from supervisord_ng.core import succession
+from supervisord_ng.model import names, paths
 
 _SLOT = struct.Struct("=QQQ")  # incarnation, pid, birth
 
@@ -65,6 +67,18 @@ class Births:
         whole = data[: len(data) - len(data) % _SLOT.size]
         known = sorted(Birth(*slot) for slot in _SLOT.iter_unpack(whole))
         return [birth for birth in known if birth.incarnation > incarnation]
+
+    def raised(self, reserved: Mapping[str, int], workers: Iterable[str]) -> dict[str, int]:
+        """The highest incarnation numbers that may have been used, by path.
+
+        Args:
+            reserved: what the disk says, which may be behind.
+            workers: the paths of whom to look for here.
+        """
+        noted = {path: self.after(names.leaf(path), 0)[-1:] for path in workers}
+        return succession.raised(
+            reserved, {path: it.incarnation for path, last in noted.items() for it in last}
+        )
 
     def forget(self, name: str) -> None:
         """The worker is no longer in the tree."""

@@ -21,7 +21,7 @@ from typing import get_args
 from supervisord_ng import limits
 from supervisord_ng.core import machine
 from supervisord_ng.core.effects import Effect
-from supervisord_ng.core.events import Beats, Event, Lagged, Tick, Word
+from supervisord_ng.core.events import Beats, Event, Found, Lagged, Tick, Word
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.runtime import clock
 from supervisord_ng.runtime.lateness import Lateness
@@ -32,6 +32,7 @@ Perform = Callable[[Effect], Event | None]
 
 _OF_TIME = (Beats, Lagged, Tick)  # move deadlines; what else they lead to has effects
 _WORDS = frozenset(get_args(Word))
+_OF_THE_PAST = _WORDS | {Found}  # come before any judgement
 
 
 class Shell:
@@ -169,7 +170,11 @@ class Shell:
             event = self._heard.popleft()
         elif self._events:
             deadline = machine.next_deadline(self.state)
-            if deadline is not None and deadline <= now and type(self._events[0]) not in _WORDS:
+            if (
+                deadline is not None
+                and deadline <= now
+                and type(self._events[0]) not in _OF_THE_PAST
+            ):
                 self._hear(now, now - deadline)
                 return True
             event = self._events.popleft()

@@ -125,7 +125,7 @@ class Workers:
         self._births.note(record.name, Birth(effect.incarnation, pid, birth))
         return Spawned(effect.path, effect.incarnation, pid, birth)
 
-    def adopt(self, adoptee: Adoptee) -> Event | None:
+    def adopt(self, adoptee: Adoptee) -> Exited | None:
         """Take over a worker of an earlier daemon; the answer is its end if that has come meanwhile."""
         effect = Spawn(adoptee.path, adoptee.incarnation, adoptee.spec)
         record = self._begin(effect)

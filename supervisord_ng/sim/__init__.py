@@ -4,7 +4,8 @@
     faults      what goes wrong in one history, and in which tree
     world       a pretend operating system
     operators   who acts on the node from outside
-    checkers    what must hold in every history
+    checkers    what must hold in every history, by `books`: `watched`, `requests`, `accounts`
+    rebirth     kill -9 of the daemon, and the next one; `births` are its notes of starts
     trace       one line for each step
     run         one seed, one history: ``python -m supervisord_ng.sim.run --seed 7 -v``
     fleet       several nodes, of `station` hosts and `network` links

@@ -64,6 +64,8 @@ class Faults(msgspec.Struct, frozen=True):
     lag: float = 0.0  # per second: the daemon itself is late
     supervisor_killed: float = 0.0  # per second
     suspends: float = 0.0  # per second
+    daemon_killed: float = 0.0  # per second: kill -9, and its workers live on
+    dies_unseen: float = 0.0  # while no daemon runs
 
 
 NONE = Faults()
@@ -76,6 +78,7 @@ _OFTEN = {
     "lag": 0.1,
     "supervisor_killed": 0.05,
     "suspends": 0.1,
+    "daemon_killed": 0.3,
 }
 """What is likelier than one half by default would leave little else to happen."""
 

@@ -7,6 +7,7 @@ the chances in `faults`.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 
 from supervisord_ng import limits
 from supervisord_ng.core import effects, events
@@ -31,10 +32,12 @@ class Operator:
         agenda: Agenda[Happening],
         forest: Forest,
         spec: SupervisorSpec,
+        numbers: Callable[[], Mapping[str, int]],
     ) -> None:
         self._chance = chance
         self._agenda = agenda
         self._forest = forest
+        self._numbers = numbers  # the last incarnation numbers, by path
         self._requests = 0
         self._calm = False
         self._held: list[str] = []
@@ -63,6 +66,25 @@ class Operator:
             self._children.append((names.parent(reply.path), spec))
             if isinstance(spec, SupervisorSpec):
                 self._learn(reply.path, spec)
+
+    @property
+    def file(self) -> SupervisorSpec:
+        """What the file says now, which a daemon that begins reads."""
+        return self._editor.spec
+
+    def daemon_killed(self) -> None:
+        """Nobody is answered any more, and the next daemon holds nobody."""
+        self._held.clear()
+        self._wanted.clear()
+
+    def restart(self, path: str) -> list[events.Event]:
+        """What restarts this child: it is stopped, and then started."""
+        self._requests += 2
+        above, name = names.parent(path), names.leaf(path)
+        return [
+            events.Call(above, self._requests - 1, "terminate_child", name),
+            events.Call(above, self._requests, "restart_child", name, now=True),
+        ]
 
     def _learn(self, path: str, spec: SupervisorSpec) -> None:
         self._supervisors[path] = spec
@@ -95,12 +117,12 @@ class Operator:
         if choice < 0.2:
             return events.Call(path, self._requests, "count_children")
         if choice < 0.3:
-            return events.Call(path, self._requests, "start_child", spec.name, spec)
+            return self._start(path, spec)
         if choice < 0.4:
             path = self._chance.choice(list(self._supervisors))
             spec = self._forest.child(AutoShutdown.NEVER)
             self._wanted[self._requests] = spec
-            return events.Call(path, self._requests, "start_child", spec.name, spec)
+            return self._start(path, spec)
         if choice < 0.6:
             return events.Call(path, self._requests, "terminate_child", spec.name)
         if choice < 0.7:
@@ -108,11 +130,19 @@ class Operator:
         now = self._chance.random() < 0.5
         return events.Call(path, self._requests, "restart_child", spec.name, now=now)
 
+    def _start(self, path: str, spec: ChildSpec) -> events.Event:
+        child = names.join(path, spec.name)
+        known = self._numbers().items()
+        used = [n for other, n in known if other == child or other.startswith(f"{child}/")]
+        return events.Call(
+            path, self._requests, "start_child", spec.name, spec, used=max(used, default=0)
+        )
+
     def _reload(self) -> events.Event:
         self._requests += 1
         spec = self._editor.next()
         self._learn(spec.name, spec)
-        return events.Reload(spec, self._requests)
+        return events.Reload(spec, self._requests, dict(self._numbers()))
 
     def _kill(self) -> events.Event:
         paths = list(self._supervisors)

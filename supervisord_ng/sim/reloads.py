@@ -20,18 +20,21 @@ _STRATEGIES = (Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
 
 
 class Editor:
-    """Draws one tree after the other. Names are never used for another kind of child, nor moved."""
+    """Draws one tree after the other; `spec` is the last.
+
+    Names are never used for another kind of child, nor moved.
+    """
 
     def __init__(self, chance: random.Random, forest: Forest, spec: SupervisorSpec) -> None:
         self._chance = chance
         self._forest = forest
-        self._spec = spec
+        self.spec = spec
         self._edits = 0
 
     def next(self) -> SupervisorSpec:
         """The next version of the file."""
-        self._spec = self._supervisor(self._spec)
-        return self._spec
+        self.spec = self._supervisor(self.spec)
+        return self.spec
 
     def _supervisor(self, spec: SupervisorSpec) -> SupervisorSpec:
         chance = self._chance

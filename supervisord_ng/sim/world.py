@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 
 from supervisord_ng import limits
 from supervisord_ng.core import effects, events
-from supervisord_ng.model.exits import LIVENESS, SIGKILL, ExitStatus, start_failed
+from supervisord_ng.model.exits import (
+    LIVENESS,
+    SIGKILL,
+    UNKNOWN,
+    ExitReason,
+    ExitStatus,
+    start_failed,
+)
 from supervisord_ng.model.spec import WorkerSpec
 from supervisord_ng.sim.agenda import Agenda
+from supervisord_ng.sim.births import Birth, Births
 from supervisord_ng.sim.faults import NONE, Faults
 
 Key = tuple[str, int]
@@ -26,6 +34,7 @@ Key = tuple[str, int]
 LIFE_NS = 10 * limits.SECOND  # a process that crashes or hangs does so within this time
 REACTION_NS = 300 * limits.MS  # of a process to a signal
 DELAY_NS = 2 * limits.SECOND  # of what comes late: an event, the end of what a worker left behind
+LISTENS_NS = limits.SECOND  # until a worker has found the next daemon: the SDK tries once a second
 KILL_NS = 3 * limits.KILL_RESEND_NS  # the longest that a process survives SIGKILL
 SIGSEGV = 11
 
@@ -35,6 +44,8 @@ class Process(msgspec.Struct):
 
     key: Key
     spec: WorkerSpec
+    pid: int
+    adopted: bool = False  # how it ends is told to nobody
     main: bool = True
     rest: bool = False
     ready: bool = False
@@ -61,6 +72,10 @@ class World:
         self.faults = faults
         self.processes: dict[Key, Process] = {}  # every one there ever was
         self.answers: deque[events.Event] = deque()  # to `Spawn`, to be given before anything else
+        self.news: deque[events.Event] = deque()  # for a daemon that begins
+        self.births = Births()
+        self.used: dict[str, int] = {}  # the last incarnation number, by path
+        self.heirs: dict[str, list[Birth]] = {}  # who answers the next `Spawn`s, by path
         self._pid = 1
 
     def calm(self) -> None:
@@ -83,9 +98,18 @@ class World:
         ]
 
     # --- effects ----------------------------------------
-    def spawn(self, effect: effects.Spawn) -> None:
-        """Answer at once; whether it becomes ready, beats, crashes or hangs comes later."""
+    def spawn(self, effect: effects.Spawn, moment: Callable[[], None] = lambda: None) -> None:
+        """Answer at once; whether it becomes ready, beats, crashes or hangs comes later.
+
+        `moment` is called between one thing and the next; when it raises, the daemon was killed there.
+        """
         key = (effect.path, effect.incarnation)
+        if heirs := self.heirs.get(effect.path):
+            self._succeeds(effect, heirs.pop(0))
+            return
+        self.used[effect.path] = effect.incarnation
+        self.births.note(effect.path, Birth(effect.incarnation))
+        moment()
         if self._strikes(self.faults.spawn_fails):
             self.answers.append(events.SpawnFailed(*key, start_failed("ENOENT")))
             return
@@ -93,14 +117,18 @@ class World:
             self.answers.append(events.Ignored(*key))
             return
         self._pid += 1
-        process = Process(key, effect.spec)
+        process = Process(key, effect.spec, self._pid)
         self.processes[key] = process
-        self.answers.append(events.Spawned(*key, self._pid))
         self._plan_life(process)
+        moment()
+        self.births.note(effect.path, Birth(effect.incarnation, self._pid))
+        self.answers.append(events.Spawned(*key, self._pid))
 
     def ask_stop(self, effect: effects.AskStop) -> None:
         """The stop signal. A process obeys, ends otherwise, or does not care."""
-        process = self.processes[effect.path, effect.incarnation]
+        process = self.processes.get((effect.path, effect.incarnation))
+        if process is None:
+            return  # of an heir of whom nothing is left
         if self._strikes(self.faults.deaf):
             process.unanswered = effect.grace_ns is None
             if effect.grace_ns is not None or process.main:
@@ -115,8 +143,8 @@ class World:
 
     def kill(self, effect: effects.Kill) -> None:
         """SIGKILL to everything that is left of it."""
-        process = self.processes[effect.path, effect.incarnation]
-        if process.dying and process.main:
+        process = self.processes.get((effect.path, effect.incarnation))
+        if process is None or (process.dying and process.main):
             return  # once is enough: it goes when the kernel lets it
         process.dying = True
         most = KILL_NS if self._strikes(self.faults.survives_kill) else limits.MS
@@ -130,6 +158,58 @@ class World:
         if not self._strikes(self.faults.keeps_stacks):
             answer = events.Dumped(effect.path, effect.incarnation)
             self._plan(REACTION_NS, lambda: self._repeated(answer))
+
+    # --- the daemon was killed ----------------------------------------
+    def lives(self, path: str, birth: Birth) -> bool:
+        """Whether this main process is there."""
+        process = self.processes.get((path, birth.incarnation))
+        return process is not None and process.main and process.pid == birth.pid
+
+    def adopt(self, path: str, birth: Birth, spec: WorkerSpec) -> bool:
+        """A daemon takes over who runs, if it does."""
+        if not self.lives(path, birth):
+            return False
+        process = self.processes[path, birth.incarnation]
+        process.adopted, process.spec = True, spec
+        if spec.ready.kind == "exec":
+            process.ready = True
+        elif spec.ready.kind == "heartbeat":  # the SDK says it to whoever listens
+            self._plan(LISTENS_NS, lambda: self._says_ready_again(process))
+        return True
+
+    def newest(self) -> dict[str, Birth]:
+        """The last incarnation of each worker that is seen to run."""
+        running = sorted(process.key for process in self.processes.values() if process.main)
+        return {
+            path: Birth(number, self.processes[path, number].pid)
+            for path, number in running  # the later one wins
+        }
+
+    def end_leftovers(self, kept: Container[Key]) -> list[Key]:
+        """SIGKILL to everyone but those kept; at once they are gone, and nobody is told."""
+        left = [key for key in self.living() if key not in kept]
+        for key in left:
+            self.processes[key].main = self.processes[key].rest = False
+        return left
+
+    def daemon_killed(self, likely: float) -> None:
+        """Nobody looks: what was on its way is lost, and as likely as this somebody dies."""
+        self.answers.clear()
+        self.news.clear()
+        self.heirs = {}
+        for process in self.processes.values():
+            if process.main and self._strikes(likely):
+                self._main_ends(process, ExitStatus(code=1))
+
+    def _succeeds(self, effect: effects.Spawn, heir: Birth) -> None:
+        """Somebody was started already by such an order; if it has ended since, that is news."""
+        key = (effect.path, effect.incarnation)
+        self.answers.append(events.Spawned(*key, heir.pid))
+        if not self.adopt(effect.path, heir, effect.spec):
+            self.news.append(events.Exited(*key, UNKNOWN))
+
+    def _says_ready_again(self, process: Process) -> events.Event | None:
+        return events.BecameReady(*process.key) if process.main and process.ready else None
 
     # --- a process's life ----------------------------------------
     def _plan_life(self, process: Process) -> None:
@@ -189,7 +269,8 @@ class World:
         process.rest = self._strikes(self.faults.leaves_rest)
         if process.rest:
             self._plan(DELAY_NS, lambda: self._rest_ends(process))
-        return events.Exited(*process.key, how, empty=not process.rest)
+        told: ExitStatus | ExitReason = UNKNOWN if process.adopted else how
+        return events.Exited(*process.key, told, empty=not process.rest)
 
     def _rest_ends(self, process: Process) -> events.Event | None:
         if not process.rest:

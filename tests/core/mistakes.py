@@ -7,27 +7,9 @@ the core is an error, not a mistake that is found by luck.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Change(NamedTuple):
-    """In this module of the core, `right` becomes `wrong`."""
-
-    module: str
-    right: str
-    wrong: str
-
-
-class Mistake(NamedTuple):
-    """What is changed, and which check is asked first, because it finds this soonest."""
-
-    changes: tuple[Change, ...]
-    first: str = "conformance"
-
-
-def _one(module: str, right: str, wrong: str, *, first: str = "conformance") -> Mistake:
-    return Mistake((Change(module, right, wrong),), first)
-
+from tests.core.mistake import Change, Mistake
+from tests.core.mistake import one as _one
+from tests.core.mistakes_resuming import KILLED_DAEMONS
 
 WINDOW = {
     "the window leaves out a restart exactly as old as the period": _one(
@@ -300,7 +282,7 @@ LIVES = {
     ),
     "an incarnation is used twice": _one(
         "child",
-        "incarnation = max(child.incarnation, child.used) + 1",
+        "incarnation = child.last_number + 1",
         "incarnation = max(1, child.incarnation)",
     ),
     "a child that is added again starts from incarnation 1": _one(
@@ -362,4 +344,6 @@ LIVES = {
     ),
 }
 
-MISTAKES: dict[str, Mistake] = WINDOW | ENDS | STRATEGIES | RETRIES | SUPERVISORS | LIVES
+MISTAKES: dict[str, Mistake] = (
+    WINDOW | ENDS | STRATEGIES | RETRIES | SUPERVISORS | LIVES | KILLED_DAEMONS
+)

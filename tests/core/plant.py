@@ -26,7 +26,8 @@ from types import FrameType, ModuleType
 from typing import NamedTuple
 
 import supervisord_ng
-from tests.core.mistakes import MISTAKES, Change, Mistake
+from tests.core.mistake import Change, Mistake
+from tests.core.mistakes import MISTAKES
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(supervisord_ng.__file__).parent / "core"

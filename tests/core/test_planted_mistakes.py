@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.core import plant
-from tests.core.mistakes import MISTAKES, Change
+from tests.core.mistake import Change
+from tests.core.mistakes import MISTAKES
 from tests.support import rounds
 
 

@@ -335,3 +335,25 @@ def _command(node: Node, name: str) -> tuple[str, ...]:
     spec = node.state.supervisors["root"].children[name].spec
     assert isinstance(spec, WorkerSpec)
     return spec.launch.command
+
+
+def test_whom_another_strategy_does_not_take_along_is_started_all_the_same() -> None:
+    """It was stopped for the restart of a sibling, which waits for its back-off."""
+    backoff = Backoff(initial_ns=SECOND, max_ns=SECOND, jitter=0.0)
+    children = (worker("a", backoff=backoff), worker("b"))
+    node = Node(supervisor("root", *children, strategy="rest_for_one"))
+    node.exits("root/a", BOOM)
+    after(node, supervisor("root", *children, strategy="one_for_one"))
+    node.advance("1s")
+    assert {"root/a#2", "root/b#2"} == node.alive()
+
+
+def test_who_is_put_before_a_child_whose_start_is_tried_again_is_started() -> None:
+    """The tree is not up before everyone's turn has come."""
+    a, b = worker("a", ready=NOTIFY), worker("b")
+    options = {"strategy": "rest_for_one", "start_failure": "retry"}
+    node = Node(supervisor("root", a, b, **options))
+    node.reload(supervisor("root", b, a, **options))
+    node.exits("root/a", BOOM)
+    node.ready("root/a")
+    assert {"root/a#2", "root/b#1"} == node.alive()
