@@ -15,6 +15,10 @@ SECONDS ?= 0
 N ?= 1000
 ARGS ?=
 
+# Hundreds of daemons and workers are started here; an environment that forbids Python to keep what it has compiled
+# would make each of them compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A version manager's shim can be on PATH without a Python behind it, so each one is asked.
 define FIND_PYTHON
 for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
