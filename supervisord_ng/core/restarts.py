@@ -197,6 +197,7 @@ def pause(turn: Turn, path: str) -> None:
     child = turn.supervisor(path).children[plan.child]
     turn.put_child(replace(child, deadline=turn.now + plan.delay_ns, counted=True))
     turn.update(path, plan=None)
+    _keep_in_mind(turn, path, child, plan.start)
 
 
 def start_failed(turn: Turn, path: str, name: str, reason: ExitReason) -> None:
@@ -295,16 +296,18 @@ def _try_again(turn: Turn, path: str, child: ChildState, plan: Plan, reason: Exi
         turn.update(path, plan=replace(plan, start_at=plan.start_at + 1))
     else:
         turn.update(path, plan=None)
-        if supervisor.booted:
-            _keep_in_mind(turn, path, child, plan.start[plan.start_at + 1 :])
+        _keep_in_mind(turn, path, child, plan.start[plan.start_at + 1 :])
 
 
 def _keep_in_mind(turn: Turn, path: str, child: ChildState, rest: tuple[str, ...]) -> None:
     """Mark those whom the plan would have started next and the retry of `child` does not come to.
 
-    There are some only if the configuration has changed meanwhile: another strategy, or somebody new.
+    There are some only if the configuration has changed meanwhile: another strategy, or somebody new. A boot
+    looks for them at its end.
     """
     supervisor = turn.supervisor(path)
+    if not supervisor.booted:
+        return
     scope = strategy.scope(supervisor.spec.strategy, supervisor.children, child.name)
     left = [supervisor.children[n] for n in rest if n in supervisor.children and n not in scope]
     for one in left:

@@ -144,6 +144,7 @@ class Shell:
                 if not self._take_one():
                     break
             else:
+                self._carry_out()  # who is told of the change may rely on it that this is done
                 self._turn_asked = True
                 self._loop.call_soon(self._turn)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is our bug, and it is told
@@ -158,11 +159,8 @@ class Shell:
                 self._on_change(self.state)
 
     def _take_one(self) -> bool:
-        """One event and all its effects; False when there is nothing left to do."""
-        while self._effects:
-            answer = self._perform(self._effects.popleft())
-            if answer is not None:
-                self._answers.append(answer)
+        """What the last event has led to, and one event; False when there is nothing left to do."""
+        self._carry_out()
         now = self._heard_at if self._heard else clock.monotonic_ns()
         if self._answers:
             event = self._answers.popleft()
@@ -185,6 +183,12 @@ class Shell:
         self._effects.extend(effects)
         self._changed = self._changed or bool(effects) or type(event) not in _OF_TIME
         return True
+
+    def _carry_out(self) -> None:
+        while self._effects:
+            answer = self._perform(self._effects.popleft())
+            if answer is not None:
+                self._answers.append(answer)
 
     def _hear(self, now: int, late_ns: int) -> None:
         """Somebody is due: let those speak who have something to say, and take our own lateness off."""

@@ -154,3 +154,15 @@ def test_who_is_new_is_started_though_the_restart_that_was_under_way_fails() -> 
     node.exits("root/a", BOOM)
     node.ready("root/a")
     assert "running" == node.words()["root/new"]
+
+
+def test_who_is_still_to_be_stopped_when_the_strategy_changes_is_started_again() -> None:
+    """The restart that stops it is carried on, its retry goes by the other strategy."""
+    backoff = Backoff(initial_ns=SECOND, max_ns=SECOND, jitter=0.0)
+    children = (worker("a", backoff=backoff), worker("b", shutdown="5s"))
+    node = Node(supervisor("root", *children, strategy="rest_for_one"))
+    node.deaf("root/b")
+    node.exits("root/a", BOOM)
+    node.restart_daemon(supervisor("root", *children, strategy="one_for_one"))
+    node.advance("6s")
+    assert {"root/a#2", "root/b#2"} == node.alive()

@@ -20,6 +20,7 @@ from supervisord_ng.core.events import (
     Tick,
     Unresponsive,
 )
+from supervisord_ng.core.state import NodeState
 from supervisord_ng.limits import MS, SECOND
 from supervisord_ng.model.exits import LIVENESS, ExitStatus
 from supervisord_ng.model.spec import Heartbeat
@@ -173,3 +174,38 @@ def test_lag_events_have_their_amount() -> None:
         if isinstance(moment.event, Lagged)
     ]
     assert 3 * limits.EVENT_LOOP_LAG_NS <= lags[0]
+
+
+def test_a_change_is_told_when_everything_that_it_asks_for_is_done() -> None:
+    """What goes into the journal is not ahead of the reports and the starts that it speaks of."""
+    told: list[tuple[int, int]] = []
+
+    async def crash_again_and_again() -> None:
+        starts = 0
+
+        def perform(effect: Effect) -> Event | None:
+            nonlocal starts
+            if not isinstance(effect, Spawn):
+                return None
+            starts += 1
+            if starts < 2 * limits.SHELL_TURN_EVENTS:
+                shell.feed(Exited(effect.path, effect.incarnation, ExitStatus(code=1)))
+            return Spawned(effect.path, effect.incarnation, 7)
+
+        def changed(state: NodeState) -> None:
+            told.append((starts, state.supervisors["root"].children["b"].incarnation))
+
+        def fail(error: BaseException) -> None:
+            raise error
+
+        loop, recorder = asyncio.get_running_loop(), Recorder("n")
+        shell = Shell(loop, perform, lambda: None, fail, recorder, changed)
+        tree = supervisor("root", OTHER, intensity=None)
+        shell.begin(*machine.boot(tree, seed=1, now=clock.monotonic_ns()))
+        shell.go()
+        shell.settle()
+        shell.close()
+
+    asyncio.run(crash_again_and_again())
+    assert len(told) > 1
+    assert all(done == wanted for done, wanted in told), told
