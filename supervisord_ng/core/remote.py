@@ -131,14 +131,17 @@ def expire(turn: Turn) -> None:
 def tell(turn: Turn) -> None:
     """At the end of a step: answer who said hello; tell at once who is wanted otherwise than last said.
 
-    Of a daemon that ends, its children's ends are no orders to the nodes below: they keep the last one.
+    Of a daemon that ends, its children's ends are no orders to the nodes below: they keep the last one. Who
+    comes back is told that again: its tree may be waited for.
     """
-    if _spares(turn):
-        return
+    spares = _spares(turn)
     for name in turn.told:
         link = turn.links[name]
-        if link.answer is not None:
-            _welcome(turn, name)
+        if spares:
+            if link.answer is not None and link.said is not None:
+                _welcome(turn, name, link.said)
+        elif link.answer is not None:
+            _welcome(turn, name, _order(turn, link))
         elif link.peer is not None and link.said != (order := _order(turn, link)):
             _beat(turn, name, order)
 
@@ -171,11 +174,10 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
     _judge(turn, name, hello.tree)
 
 
-def _welcome(turn: Turn, name: str) -> None:
+def _welcome(turn: Turn, name: str, order: RemoteOrder) -> None:
     link = turn.links[name]
     assert link.peer is not None
     assert link.answer is not None
-    order = _order(turn, link)
     boot = turn.node.boot
     interval = link.spec.heartbeat.interval_ns
     seq = _next_seq(turn, name)

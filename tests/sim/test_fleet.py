@@ -26,6 +26,12 @@ def test_fleets_hold() -> None:
         assert (Verdict.HELD, "") == (outcome.verdict, outcome.message), again
 
 
+def test_a_daemon_that_ends_hears_of_a_node_that_comes_back() -> None:
+    """It waits for the end of the tree there, which was ordered before; nobody answered that node's hello."""
+    outcome = fleet.play(185, 120, verbose=False)
+    assert (Verdict.HELD, "") == (outcome.verdict, outcome.message)
+
+
 def test_same_seed_is_the_same_history() -> None:
     """Two processes with different hash seeds write byte-equal traces."""
     command = [
