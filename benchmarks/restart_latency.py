@@ -1,11 +1,13 @@
 """From kill -9 of one worker among many to its replacement running; against a floor without features.
 
-The floor is what any supervisor written in Python has to do: wait on a pidfd, reap, posix_spawn. Both are taken
-in turns. Run: python -m benchmarks.restart_latency [WORKERS] [KILLS]
+A worker says that it runs by its pid in a FIFO, and sleeps. The floor is what any supervisor in Python
+has to do: wait on a pidfd, reap, posix_spawn. Both are taken in turns.
+Run: python -m benchmarks.restart_latency [WORKERS] [KILLS]
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -16,20 +18,39 @@ import tempfile
 import time
 from pathlib import Path
 
-from supervisord_ng.control.client import Client
 from tests.daemon.node import Node
 
-SLEEP = shutil.which("sleep") or "/bin/sleep"
+SHELL = shutil.which("sh") or "/bin/sh"
+PAUSE_S = 0.02  # until whatever follows a restart is over
+
+
+class Worker:
+    """What is run, and where it says that it runs."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "running"
+        os.mkfifo(path)
+        self.fifo = os.open(path, os.O_RDWR)
+        self.command = [SHELL, "-c", f'echo $$ >"{path}"; exec sleep 1000']
+
+    def wait(self) -> int:
+        """Wait until one more runs; return its pid."""
+        text = b""
+        while not text.endswith(b"\n"):
+            text += os.read(self.fifo, 1)
+        return int(text)
 
 
 class Floor:
     """Workers that are respawned by the shortest loop there is."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, worker: Worker, count: int) -> None:
+        self._worker = worker
         self.pids = [self._spawn() for _ in range(count)]
 
     def _spawn(self) -> int:
-        return os.posix_spawn(SLEEP, [SLEEP, "1000"], {})
+        os.posix_spawn(SHELL, self._worker.command, os.environ)
+        return self._worker.wait()
 
     def kill_one(self, number: int) -> float:
         """Kill and replace; return the seconds between."""
@@ -54,42 +75,41 @@ class Floor:
 
 
 class Ours:
-    """Workers of a real daemon, watched over its event stream."""
+    """Workers of a real daemon."""
 
-    def __init__(self, node: Node, count: int) -> None:
-        self.node = node
-        self.pids = [node.pids()[f"w@{number}"] for number in range(1, count + 1)]
-        self.client = Client(str(node.runtime_dir))
-        since = node.events()[-1]["seq"]
-        self.events = self.client.stream("events", {"since": since, "follow": True})
+    def __init__(self, worker: Worker, count: int) -> None:
+        self._worker = worker
+        self.pids = [worker.wait() for _ in range(count)]
 
     def kill_one(self, number: int) -> float:
-        """Kill; return the seconds until the daemon says that the replacement runs."""
+        """Kill; return the seconds until the replacement says that it runs."""
         begin = time.perf_counter()
         os.kill(self.pids[number], signal.SIGKILL)
-        for event in self.events:
-            if event["event"] == "started":
-                self.pids[number] = event["pid"]
-                return time.perf_counter() - begin
-        raise RuntimeError("the daemon has ended")
+        self.pids[number] = self._worker.wait()
+        return time.perf_counter() - begin
 
 
 def main() -> None:
     """Print both medians and their ratio."""
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-    tree = (
-        '[supervisor.root]\nintensity = "infinity"\nchildren = ["w"]\n'
-        f'[worker.w]\ncommand = "{SLEEP} 1000"\ninstances = {workers}\n'
-    )
+    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     with tempfile.TemporaryDirectory(prefix="sng-", dir="/tmp") as directory:
-        floor = Floor(workers)
+        worker = Worker(Path(directory))
+        tree = (
+            '[supervisor.root]\nintensity = "infinity"\nchildren = ["w"]\n'
+            f"[worker.w]\ncommand = {json.dumps(worker.command)}\ninstances = {workers}\n"
+        )
+        floor = Floor(worker, workers)
+        pairs = []
         try:
             with Node(Path(directory), tree) as node:
-                ours = Ours(node.wait_up(60), workers)
-                pairs = [
-                    (floor.kill_one(n % workers), ours.kill_one(n % workers)) for n in range(kills)
-                ]
+                ours = Ours(worker, workers)
+                node.wait_up(60)
+                for number in range(kills):
+                    time.sleep(PAUSE_S)
+                    pairs.append(
+                        (floor.kill_one(number % workers), ours.kill_one(number % workers))
+                    )
         finally:
             floor.close()
     low = statistics.median(pair[0] for pair in pairs) * 1000

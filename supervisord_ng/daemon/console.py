@@ -1,17 +1,16 @@
 """The terminal of ``sng run``: the workers' output, prefixed and coloured, and what the supervisors decide.
 
-Like a Procfile runner. Writes to one stream and must never wait for it: while a terminal is stopped (Ctrl-S)
-lines are dropped, and how many is said afterwards; supervision goes on.
+Like a Procfile runner.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Mapping
 
 from supervisord_ng import limits
+from supervisord_ng.daemon.lines import Lines
 from supervisord_ng.model import names
 from supervisord_ng.model.reports import Event
 from supervisord_ng.model.spec import SupervisorSpec
@@ -33,15 +32,10 @@ class Console:
     """
 
     def __init__(self, fd: int, *, colour: bool, width: int) -> None:
-        self._fd = fd
+        self._lines = Lines(fd)
         self._colour = colour
         self._width = max(width, len("daemon"))
         self._given: dict[str, str] = {}
-        self._dropped = 0
-        # Our standard output is shared with whoever started us, so it is not made non-blocking: a write of at
-        # most PIPE_BUF bytes does not block where poll(2) finds room.
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
 
     @staticmethod
     def wants_colour(fd: int, environ: Mapping[str, str]) -> bool:
@@ -76,27 +70,12 @@ class Console:
             label = f"{_DIM}{now}{_RESET} {self._colour_of(name)}{label}{_RESET}"
         else:
             label = f"{now} {label}"
-        self._write(f"{label} {text}\n")
+        self._lines.write(f"{label} {text}")
 
     def _colour_of(self, name: str) -> str:
         if name not in self._given:
             self._given[name] = _COLOURS[len(self._given) % len(_COLOURS)]
         return self._given[name]
-
-    def _write(self, line: str) -> None:
-        if self._dropped:
-            line = f"[{self._dropped} lines not shown: the terminal was too slow]\n{line}"
-        data = line.encode(errors="replace")
-        try:
-            for at in range(0, len(data), select.PIPE_BUF):
-                if not self._poll.poll(0):
-                    self._dropped += 1
-                    return
-                os.write(self._fd, data[at : at + select.PIPE_BUF])
-        except OSError:  # the terminal is gone; supervision goes on
-            self._dropped += 1
-        else:
-            self._dropped = 0
 
 
 def tree_width(longest: int) -> int:

@@ -6,7 +6,10 @@ import logging
 import sys
 from typing import Any, Literal
 
+import msgspec
 import structlog
+
+from supervisord_ng.daemon.lines import Lines
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -22,7 +25,7 @@ def make_logger(
     """Make the logger. "auto" is "console" on a terminal and "json" elsewhere."""
     if form == "auto":
         form = "console" if sys.stderr.isatty() else "json"
-    renderer: Any = structlog.processors.JSONRenderer()
+    renderer: Any = structlog.processors.JSONRenderer(_as_json)
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -35,10 +38,21 @@ def make_logger(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Logger,
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+class _Logger:
+    """What structlog hands finished lines to, whatever their level."""
+
+    def __init__(self, *_: object) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = Lines(2).write
+
+
+def _as_json(event: dict[str, Any], **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
 
 
 def _unchanged(_: Any, __: str, event: Any) -> Any:
