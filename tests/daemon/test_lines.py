@@ -9,7 +9,7 @@ from supervisord_ng.daemon.lines import Lines
 
 
 def test_what_nobody_takes_is_dropped_and_counted() -> None:
-    """A pipe of one page that nobody reads: the lines that found no room are told of when there is some again."""
+    """A pipe of one page that nobody reads: how many lines found no room is said when there is some."""
     reader, writer = os.pipe()
     try:
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
