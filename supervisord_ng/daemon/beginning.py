@@ -31,7 +31,6 @@ from supervisord_ng.runtime.adoption import Adoptee, Heir
 from supervisord_ng.runtime.births import Birth, Births
 from supervisord_ng.runtime.cgroups import Cgroups, UnavailableError
 from supervisord_ng.runtime.guard import Guard
-from supervisord_ng.runtime.leftovers import Marked
 from supervisord_ng.runtime.tokens import Tokens
 from supervisord_ng.runtime.workers import Workers
 
@@ -208,8 +207,9 @@ class Beginning:
         now = clock.monotonic_ns()
         memory = recalled.memory
         marked = leftovers.find(self._endpoint)
+        members = adoption.members_by_token(marked)
         alive = {path: it.incarnation for path, it in memory.children.items() if _lives(it)}
-        heirs = self._heirs(marked, recalled, alive)
+        heirs = self._heirs(adoption.heirs(marked, self._tokens), members, recalled, alive)
         numbers = succession.numbers(memory, incarnations, alive, heirs)
         state, effects = machine.resume(self._root, memory, now=now, incarnations=numbers, **more)
         running = [
@@ -229,7 +229,7 @@ class Beginning:
             {names.leaf(path) for path in kept},
         )
         self._workers.expect(heirs)
-        told = [self._adopt(child, marked, now) for child in running]
+        told = [self._adopt(child, members, now) for child in running]
         ends = tuple(end for end in told if end is not None)
         self._log.info("adopted", workers=len(kept), died=len(ends), earlier=recalled.package)
         outdated = tuple(
@@ -242,7 +242,11 @@ class Beginning:
         return Begun(state, effects, self._root, self._scales, news, outdated)
 
     def _heirs(
-        self, marked: list[Marked], recalled: Recalled, alive: Collection[str]
+        self,
+        seen: dict[str, Heir],
+        members: dict[str, tuple[int, ...]],
+        recalled: Recalled,
+        alive: Collection[str],
     ) -> dict[str, list[Heir]]:
         """Who was started in the place of somebody that the journal has for running, or about to be started.
 
@@ -250,7 +254,6 @@ class Beginning:
         """
         specs = {path: it.spec for path, it in recalled.memory.children.items()}
         specs |= workers_of(self._root)
-        seen = adoption.heirs(marked, self._tokens)
         heirs = {}
         for path, known in recalled.memory.children.items():
             if path in alive or _is_outdated(specs.get(path), path, recalled):
@@ -258,14 +261,19 @@ class Beginning:
             noted = [Heir(*birth) for birth in self._noted(path, known)]
             after = succession.heirs(known, noted, seen.get(path))
             if after:
-                heirs[path] = after
+                heirs[path] = [
+                    heir._replace(marked=members.get(self._tokens.of(path, heir.incarnation), ()))
+                    for heir in after
+                ]
         return heirs
 
     def _noted(self, path: str, known: ChildMemory) -> list[Birth]:
         """The starts that the journal does not know of."""
         return self._births.after(names.leaf(path), succession.last_seen(known))
 
-    def _adopt(self, child: ChildState, marked: list[Marked], now: int) -> Exited | None:
+    def _adopt(
+        self, child: ChildState, members: dict[str, tuple[int, ...]], now: int
+    ) -> Exited | None:
         assert isinstance(child.spec, WorkerSpec)
         assert child.pid is not None
         token = self._tokens.of(child.path, child.incarnation)
@@ -280,7 +288,7 @@ class Beginning:
                 ready=child.ready,
                 ending=child.phase in (Phase.STOPPING, Phase.KILLING, Phase.DUMPING),
                 since=clock.wall_s() - ago_ns / limits.SECOND,
-                marked=tuple(one.pid for one in marked if one.token == token),
+                marked=members.get(token, ()),
             )
         )
         if news is None:

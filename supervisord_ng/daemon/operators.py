@@ -146,6 +146,7 @@ class Operators:
     async def start_child(self, path: str, **more: Any) -> Outcome:
         """Add a child at run time: an instance of its supervisor's template, or by a `spec`."""
         reply = await self._call("start_child", path, **more)
+        await self.written()
         if reply.code == "ok" and reply.incarnation is None:
             return Outcome(path, ok=True, code="ok", message="nothing to start")
         if reply.code == "ok":
@@ -161,6 +162,7 @@ class Operators:
                 outcomes.append(Outcome(row.path, ok=True, code="ok", message="deleted"))
             else:
                 outcomes.append(self._failed(row.path, "delete", reply))
+        await self.written()
         return outcomes
 
     async def _call(self, op: Operation, path: str, **more: Any) -> Reply:

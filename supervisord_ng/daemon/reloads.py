@@ -210,10 +210,7 @@ class Reloads:
                 raise ControlError("refused", "\n".join([*lines, f"cannot reload {plan.file}"]))
             self._adopt(loaded.tree, scales)
             done = self._order(scaled(loaded.tree, scales), summary(plan))
-            if wait:
-                failed = (await done).failed
-                return replace(plan, failed=tuple(map(self._failed, failed)))
-            return plan
+            return await self._done(plan, done) if wait else plan
         finally:
             daemon.announcer.reloaded()
 
@@ -236,6 +233,12 @@ class Reloads:
         used = daemon.births.raised(daemon.store.load_incarnations(), workers_of(root))
         daemon.shell.feed(Reload(root, self._next, used))
         return future
+
+    async def _done(self, plan: Comparison, done: asyncio.Future[Reloaded]) -> Comparison:
+        """The plan when it is carried out, with what could not be started."""
+        failed = (await done).failed
+        await self._daemon.operators.written()
+        return replace(plan, failed=tuple(map(self._failed, failed)))
 
     def _failed(self, failed: FailedStart) -> Outcome:
         remains = self._daemon.workers.remains(failed.path)
@@ -271,10 +274,7 @@ class Reloads:
         plan = self._compare(Loaded(tree, ()), wanted)
         self._scales = wanted
         done = self._order(root, f"scale {' '.join(f'{n}={c}' for n, c in counts.items())}")
-        if wait:
-            failed = (await done).failed
-            return replace(plan, failed=tuple(map(self._failed, failed)))
-        return plan
+        return await self._done(plan, done) if wait else plan
 
     def _scalable(self, said: str) -> tuple[str, Scalable]:
         for name, scalable in self._daemon.tree.scalable.items():

@@ -95,6 +95,14 @@ def lives(pid: int, birth: int) -> bool:
     return held is not None
 
 
+def members_by_token(marked: Collection[Marked]) -> dict[str, tuple[int, ...]]:
+    """The processes that have each token."""
+    found: dict[str, list[int]] = {}
+    for one in marked:
+        found.setdefault(one.token, []).append(one.pid)
+    return {token: tuple(pids) for token, pids in found.items()}
+
+
 def heirs(marked: Collection[Marked], tokens: Tokens) -> dict[str, Heir]:
     """The newest incarnation of each worker that is seen to run, by path.
 
@@ -113,7 +121,5 @@ def heirs(marked: Collection[Marked], tokens: Tokens) -> dict[str, Heir]:
         highest = max(candidate.incarnation for candidate in candidates)
         leaders = [candidate for candidate in candidates if candidate.incarnation == highest]
         if len(leaders) == 1:
-            token = tokens.of(path, highest)
-            members = tuple(one.pid for one in marked if one.token == token)
-            newest[path] = leaders[0]._replace(marked=members)
+            newest[path] = leaders[0]
     return newest
