@@ -16,15 +16,14 @@ from supervisord_ng.core.state import NodeState
 from supervisord_ng.core.turn import Turn
 
 Frame = FrameFromParent | FrameFromChild | FramesFromChildren
-OfLink = Connected | Frame | ReportStored | ReportsOffered | ReportsArrived
+OfLink = (
+    Connected | FrameFromParent | FrameFromChild | ReportStored | ReportsOffered | ReportsArrived
+)
 
 
 def take(turn: Turn, event: OfLink) -> None:
     """Hand an event to the side of the node that it concerns."""
     match event:
-        case FramesFromChildren(frames=frames):
-            for one in frames:
-                remote.receive(turn, one.remote, one.frame)
         case FrameFromChild(remote=name, frame=frame):
             remote.receive(turn, name, frame)
         case FrameFromParent(frame=frame):

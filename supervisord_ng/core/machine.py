@@ -278,12 +278,17 @@ def _take(turn: Turn, event: Event) -> None:
             Connected()
             | FrameFromParent()
             | FrameFromChild()
-            | FramesFromChildren()
             | ReportStored()
             | ReportsOffered()
             | ReportsArrived()
         ):
             links.take(turn, event)
+        case FramesFromChildren(frames=frames):
+            for (
+                frame
+            ) in frames:  # each as if it had come alone: what it leads to is known before the next
+                links.take(turn, frame)
+                _settle(turn)
         case Found():
             _found(turn, event)
         case Disowned():

@@ -88,6 +88,7 @@ class Fleet:
             if place.above is not None:
                 self._connect(self.stations[place.name], self.stations[place.above])
         for station in self.stations.values():
+            station.gather_ns = limits.LINK_GATHER_MAX_NS if seed % 2 == 0 else 0
             plan(self._chance.randint(0, 3 * SECOND), self._starter(station))
         plan(SECOND, self._accidents)
 

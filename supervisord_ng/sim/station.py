@@ -64,6 +64,8 @@ class Station:
     Attributes:
         lives_ended: how many lives of its root supervisor are over.
         counted: how often a restart was counted for each remote child.
+        gather_ns: how long what comes from below is left to gather, as a daemon with many nodes below does; 0:
+            not at all.
     """
 
     def __init__(
@@ -95,6 +97,8 @@ class Station:
         self._offered = Batch((), 0, 0)
         self._boots = 0
         self._reports = 0
+        self.gather_ns = 0
+        self._gathered: list[events.FrameFromChild] = []
 
     @property
     def is_up(self) -> bool:
@@ -148,7 +152,17 @@ class Station:
             self._offered = value
             self.feed(events.ReportsOffered(remote, value.after, value.upto))
         else:
-            self.feed(events.FrameFromChild(remote, value))  # type: ignore[arg-type]
+            frame = events.FrameFromChild(remote, value)  # type: ignore[arg-type]
+            if self.gather_ns == 0:
+                self.feed(frame)
+                return
+            if not self._gathered:
+                self._plan(self.gather_ns, self._read_gathered)
+            self._gathered.append(frame)
+
+    def _read_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self.feed(events.FramesFromChildren(tuple(gathered)))
 
     def calm(self, faults: Faults) -> None:
         """Nothing goes wrong in its processes from now on."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from supervisord_ng.core import effects, events, machine
+from supervisord_ng.core.effects import Report
 from supervisord_ng.core.state import NodeState
+from supervisord_ng.model.exits import NOCONNECTION
 from supervisord_ng.model.link import (
     Ack,
     ChildBeat,
@@ -113,6 +115,22 @@ def test_a_batch_is_heard_before_anybody_is_judged() -> None:
     assert ["c", "c"] == [link.peer for link in state.downlinks.values()]
     state, _ = machine.step(state, events.Tick(), 2 * late)
     assert [None, None] == [link.peer for link in state.downlinks.values()]
+
+
+def test_an_end_that_is_said_twice_in_a_batch_is_one_end() -> None:
+    """After a partition a node says hello again and again, and all of it arrives at once."""
+    state, _ = machine.step(parent_node("edge"), events.FrameFromChild("edge", hello("edge", 1)), 0)
+    state, _ = machine.step(
+        state, events.FrameFromChild("edge", ChildBeat("c", 2, "p", UP)), SECOND
+    )
+    down = TreeNow("down", "c.1", "p", 1, NOCONNECTION)
+    beats = tuple(
+        events.FrameFromChild("edge", ChildBeat("c", seq, "p", down)) for seq in (3, 4, 5)
+    )
+    state, asked = machine.step(state, events.FramesFromChildren(beats), 2 * SECOND)
+    reports = [effect.reason for effect in asked if isinstance(effect, Report)]
+    orders = [frame.order for frame in said(asked) if isinstance(frame, ParentBeat)]
+    assert ([NOCONNECTION], [Order("run", 2)]) == (reports, orders)
 
 
 def test_a_late_hello_takes_back_no_reports() -> None:
