@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from supervisord_ng.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(  # not those of an example's own packages
@@ -45,7 +45,7 @@ def test_pages_named_in_docstrings_exist() -> None:
     assert [] == sorted(page for page in named if not (ROOT / page).exists())
 
 
-def test_configurations_are_right(tmp_path: Path) -> None:
+def test_configurations_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every TOML block of a page, and every tree of an example or in configs/, passes ``sng check``."""
     trees = sorted([*(ROOT / "examples").rglob("tree.toml"), *(ROOT / "configs").glob("*.toml")])
     for page in PAGES:
@@ -55,11 +55,8 @@ def test_configurations_are_right(tmp_path: Path) -> None:
             trees.append(tree)
 
     # An ordinary user has runtime directories only where somebody made them.
-    environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     for tree in trees:
-        command = [sys.executable, "-m", "supervisord_ng.cli.main", "check", str(tree)]
-        check = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment
-        )
+        check = CliRunner().invoke(cli, ["check", str(tree)], prog_name="sng")
 
-        assert (0, "") == (check.returncode, check.stderr), f"{tree}\n{check.stdout}"
+        assert (0, "") == (check.exit_code, check.stderr), f"{tree}\n{check.output}"
