@@ -31,23 +31,19 @@ from supervisord_ng.core.events import (
     Emptied,
     Event,
     Exited,
-    Extended,
     Found,
     FrameFromChild,
     FrameFromParent,
     FramesFromChildren,
-    HeartbeatChanged,
     Ignored,
     Kill,
     Lagged,
-    MainChanged,
     Refuse,
     Reload,
     ReportsArrived,
     ReportsOffered,
     ReportStored,
     Resume,
-    SelfStopping,
     Spawned,
     SpawnFailed,
     Stop,
@@ -57,6 +53,7 @@ from supervisord_ng.core.events import (
     Word,
 )
 from supervisord_ng.core.memory import Memory
+from supervisord_ng.core.said import Saying
 from supervisord_ng.core.state import (
     ChildGone,
     ChildStarted,
@@ -87,10 +84,7 @@ AboutChild = (
     | Emptied
     | Unresponsive
     | Dumped
-    | HeartbeatChanged
-    | Extended
-    | SelfStopping
-    | MainChanged
+    | Saying
 )
 
 

@@ -259,7 +259,14 @@ class Beginning:
             if path in alive or _is_outdated(specs.get(path), path, recalled):
                 continue
             noted = [Heir(*birth) for birth in self._noted(path, known)]
-            after = succession.heirs(known, noted, seen.get(path))
+            running = seen.get(path)
+            # A child of a worker that has died may lead a session as well: where the notes know who the main
+            # process is, or was, they are right.
+            if running is not None and running.incarnation in {
+                it.incarnation for it in noted if it.pid
+            }:
+                running = None
+            after = succession.heirs(known, noted, running)
             if after:
                 heirs[path] = [
                     heir._replace(marked=members.get(self._tokens.of(path, heir.incarnation), ()))

@@ -16,12 +16,14 @@ from supervisord_ng.core.memory import ChildMemory
 from supervisord_ng.core.state import Phase
 from supervisord_ng.model import paths
 from supervisord_ng.reports import journal
+from supervisord_ng.runtime.births import Births
 from tests.daemon.node import REPOSITORY, Node
 from tests.daemon.test_upgrade import sng
 from tests.support import eventually, is_alive
 
 pytestmark = pytest.mark.process
 
+WITH_CHILD = ["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]
 IGNORES_TERM = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
 
 
@@ -29,6 +31,15 @@ def restarted(node: Node) -> Node:
     """The next daemon."""
     node.start()
     return node.wait_up()
+
+
+def noted(node: Node, name: str) -> int:
+    """The pid of a worker as soon as its start is noted; the journal may not have it yet."""
+
+    def look() -> int:
+        return next((it.pid for it in Births(str(node.runtime_dir)).after(name, 0)), 0)
+
+    return eventually(lambda: node.runtime_dir.exists() and look(), f"the start of {name}")
 
 
 def remembered(node: Node, path: str) -> ChildMemory:
@@ -237,6 +248,17 @@ def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(short_dir: Path) -> N
 
 def test_whoever_was_started_in_the_last_moment_is_missed(short_dir: Path) -> None:
     """The very first worker, before the writer of the journal had time to say what came of its start."""
+    with Node(short_dir, f"[worker.a]\ncommand = {json.dumps(WITH_CHILD)}\n") as node:
+        pid = noted(node, "a")
+        node.crash()
+        os.kill(pid, signal.SIGKILL)
+        restarted(node)
+        (report,) = eventually(node.crashes, "it is reported")
+        assert ("unknown", 1, pid) == (report["reason"], report["incarnation"], report["pid"])
+
+
+def test_a_start_that_was_under_way_is_missed_without_a_name(short_dir: Path) -> None:
+    """It has been forked, and nobody has noted as what: that it ran is all that can be said."""
     started = short_dir / "started"
     command = ["sh", "-c", f"echo $$ > {started}; exec sleep 1000"]
     with Node(short_dir, f"[worker.a]\ncommand = {json.dumps(command)}\n") as node:
