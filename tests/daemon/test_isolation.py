@@ -176,8 +176,9 @@ def test_every_key_is_seen_from_inside(short_dir: Path) -> None:
     look = short_dir / "look.sh"
     look.write_text(LOOK)
     with Node(short_dir, KEYS.format(look=look)) as node:
-        node.wait_up()
-        text = (node.state_dir / "log" / "w.log").read_text()
+        log = node.wait_up().state_dir / "log" / "w.log"
+        eventually(lambda: log.read_text().endswith("end\n"), "all of it is written")
+        text = log.read_text()
     assert re.search(r"^Max open files +77 +77 ", text, re.MULTILINE)
     assert re.search(r"^Max core file size +0 +0 ", text, re.MULTILINE)
     assert re.search(r"^Max stack size +4194304 +4194304 ", text, re.MULTILINE)
