@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from supervisord_ng import limits
 from supervisord_ng.model.reports import Context, CrashReport, Decision
+from supervisord_ng.model.words import explain
 from supervisord_ng.reports.stats import Stats
 
 Style = Literal["title", "dim", "bad", "good", "plain"]
@@ -35,8 +36,8 @@ _HAPPENED = {
     Context.SHUTDOWN_ERROR: "did not stop in order",
 }
 _MEANING = {
-    "heartbeat_timeout": "it hung, no heartbeat in time",
-    "liveness": "its liveness probe failed",
+    "heartbeat_timeout": explain("heartbeat_timeout"),
+    "liveness": explain("liveness"),
     "oom": "killed, out of memory",
     "noconnection": "no sign of life from its node",
     "reached_max_restart_intensity": "it restarted too often",

@@ -131,8 +131,9 @@ def test_headlines_say_what_happened() -> None:
     assert f"root/pool gave up because of {who}: {gave_up}, it restarted too often {number}" == (
         headline(context=end, reason=gave_up)
     )
-    assert f"{who} crashed: heartbeat_timeout, it hung, no heartbeat in time {number}" == (
-        headline(reason="heartbeat_timeout")
+    assert (
+        f"{who} crashed: heartbeat_timeout, it hung, no heartbeat or no progress in time {number}"
+        == (headline(reason="heartbeat_timeout"))
     )
     assert f"{who} crashed: signal:SIGRTMIN+3 {number}" == headline(reason="signal:SIGRTMIN+3")
     assert f"{who} crashed: liveness, its liveness probe failed (incarnation 3, adopted)" == (
