@@ -150,7 +150,7 @@ HEARTBEAT_GATHER_MAX_NS = (
     100 * MS
 )  # ... and no longer; by then a wake-up costs little of what is read
 HEARTBEAT_GATHER_MIN = 8  # beats to be expected in that time; fewer are read as they come
-HEARTBEAT_BATCH = 64  # messages drained in one turn of the loop: two milliseconds or so
+HEARTBEAT_BATCH = 32  # messages drained in one turn of the loop: a millisecond or so
 HEARTBEAT_MESSAGE_MAX = (
     256 * KIB
 )  # one frame (ZMQ_MAXMSGSIZE); stacks of many threads are the largest

@@ -1,4 +1,4 @@
-"""The calls of supervisor(3): start_child, terminate_child, restart_child, delete_child, which, count.
+"""The calls of supervisor(3): start_child, terminate_child, restart_child, delete_child and so on.
 
 A call is handled in its turn, like every message. What it starts is never counted as a restart, and its
 failure makes no report and is not tried again. Refusals are OTP's words. supervisor.erl, handle_call/3.
@@ -30,6 +30,8 @@ def handle(turn: Turn, path: str, call: Call) -> None:
             _terminate_child(turn, path, call)
         case "restart_child":
             _restart_child(turn, path, call)
+        case "renew_child":
+            _renew_child(turn, path, call)
         case "delete_child":
             _delete_child(turn, path, call)
         case "which_children":
@@ -109,11 +111,28 @@ def _restart_child(turn: Turn, path: str, call: Call) -> None:
     child = _static_child(turn, path, call)
     if child is None:
         return
-    if child.standing is not Standing.RESTARTING:
+    if child.standing is Standing.RESTARTING:
+        _hurry(turn, path, child, call)
+    else:
         turn.update(path, plan=Plan(Purpose.CALL, start=(call.name,), call=call))
-        return
-    # An operator who says `start` means now. Alone it is a start like any other; where others wait for it,
-    # it is the pending restart, with all that belongs to that.
+
+
+def _renew_child(turn: Turn, path: str, call: Call) -> None:
+    child = turn.supervisor(path).children.get(call.name)
+    if child is None:
+        _answer(turn, call, "not_found")
+    elif child.standing is Standing.RESTARTING and child.phase is Phase.DOWN:
+        _hurry(turn, path, child, call)  # it is dead already
+    else:
+        name = (child.name,)
+        turn.update(path, plan=Plan(Purpose.CALL, stop=name, start=name, call=call))
+
+
+def _hurry(turn: Turn, path: str, child: ChildState, call: Call) -> None:
+    """Carry out a pending restart now, as an operator means it who says `start`.
+
+    Alone it is a start like any other; where others wait for it, it is the restart of all.
+    """
     supervisor = turn.supervisor(path)
     scope: tuple[str, ...] = (child.name,)
     if (

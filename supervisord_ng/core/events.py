@@ -192,11 +192,13 @@ class Resume(msgspec.Struct, frozen=True, tag="resume"):
 class Call(msgspec.Struct, frozen=True, tag="call"):
     """A request to the supervisor `path`, answered by the effect `Reply` with the same `request`.
 
-    `op` is a function of supervisor(3). `name` is the child's id. `spec` is for start_child, and None there
-    means an instance of the template (simple_one_for_one), to whose command `args` are appended. `now` lets
-    restart_child start a child whose retry is pending, as an operator expects, where OTP answers
-    {error, restarting}. `incarnation` makes terminate_child mean that process and no later one, as the pid
-    does in simple_one_for_one. `used` is the last incarnation number that a child to be started ever had.
+    `op` is a function of supervisor(3), or renew_child: terminate_child and restart_child in one, of any
+    restart type, so that not even the death of this daemon comes between. `name` is the child's id. `spec`
+    is for start_child, and None there means an instance of the template (simple_one_for_one), to whose
+    command `args` are appended. `now` lets restart_child start a child whose retry is pending, as an
+    operator expects, where OTP answers {error, restarting}. `incarnation` makes terminate_child mean that
+    process and no later one, as the pid does in simple_one_for_one. `used` is the last incarnation number
+    that a child to be started ever had.
     """
 
     path: str
@@ -205,6 +207,7 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
         "start_child",
         "terminate_child",
         "restart_child",
+        "renew_child",
         "delete_child",
         "which_children",
         "count_children",

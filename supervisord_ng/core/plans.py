@@ -92,11 +92,11 @@ def _settle_stopped(turn: Turn, path: str, child: ChildState) -> None:
     simple = supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
     never_ran = child.standing is Standing.DOWN and not child.asked
     still_to_come = plan.purpose is Purpose.RESTART and never_ran  # of a boot that is retried
-    comes_back = still_to_come or plan.purpose is Purpose.RELOAD
+    renewed = plan.purpose is Purpose.CALL and child.name in plan.start
+    comes_back = still_to_come or renewed or plan.purpose is Purpose.RELOAD
     if child.removed or ((simple or child.spec.restart is Restart.TEMPORARY) and not comes_back):
         turn.remove_child(child.path)
         return
-    by_operator = plan.purpose is Purpose.CALL
     turn.put_child(
         replace(
             child,
@@ -105,7 +105,7 @@ def _settle_stopped(turn: Turn, path: str, child: ChildState) -> None:
             deadline=None,
             asked=False,
             counted=False,
-            by_operator=by_operator,
+            by_operator=plan.purpose is Purpose.CALL,
             idle=_idle_after_stop(child, plan),
         )
     )

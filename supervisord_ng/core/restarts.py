@@ -322,7 +322,9 @@ def _call_failed(turn: Turn, path: str, child: ChildState, plan: Plan, reason: E
     assert plan.call is not None
     turn.update(path, plan=plan.resume)
     plans.reply(turn, plan, "start_failed", reason)
-    if plan.call.op == "start_child":
+    simple = turn.supervisor(path).spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
+    keeps_none = simple or child.spec.restart is Restart.TEMPORARY
+    if plan.call.op == "start_child" or (plan.call.op == "renew_child" and keeps_none):
         turn.remove_child(child.path)
     else:
         turn.put_child(replace(child, standing=Standing.DOWN, offender=None, idle=Idle.FAILED))

@@ -324,7 +324,7 @@ def _interrupt(turn: Turn, path: str, call: Call) -> None:
     plan = turn.supervisor(path).plan
     assert plan is not None
     if plan is not beneath:
-        if call.op == "terminate_child":
+        if call.op in ("terminate_child", "renew_child"):
             rest = tuple(name for name in beneath.start[beneath.start_at :] if name != call.name)
             beneath = replace(beneath, start=rest, start_at=0)
         turn.update(path, plan=replace(plan, resume=beneath))

@@ -19,7 +19,9 @@ from supervisord_ng.model.status import Row
 from supervisord_ng.model.words import explain
 
 Verb = Literal["start", "stop", "restart"]
-Operation = Literal["start_child", "restart_child", "terminate_child", "delete_child"]
+Operation = Literal[
+    "start_child", "restart_child", "terminate_child", "renew_child", "delete_child"
+]
 
 _REFUSALS = {
     "not_found": "no such child",
@@ -135,13 +137,12 @@ class Operators:
         return self._failed(row.path, "stop", reply)
 
     async def _restart(self, row: Row) -> Outcome:
-        stopped = await self._stop(row)
-        if not stopped.ok:
-            return stopped
-        started = await self._start(row)
-        if not started.ok:
-            return started
-        return msgspec.structs.replace(started, message="restarted")
+        reply = await self._call("renew_child", row.path)
+        if reply.code == "ok" and reply.incarnation is None:
+            return Outcome(row.path, ok=True, code="ok", message="nothing to start")
+        if reply.code == "ok":
+            return self._done(row.path, "restarted", reply)
+        return self._failed(row.path, "restart", reply)
 
     async def start_child(self, path: str, **more: Any) -> Outcome:
         """Add a child at run time: an instance of its supervisor's template, or by a `spec`."""

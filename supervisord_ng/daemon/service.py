@@ -7,6 +7,7 @@ reverse of it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -268,6 +269,7 @@ class Daemon:
         if self.tree.parent is not None and self.tree.parent.on_partition == "stop":
             self.announcer.up()  # its tree waits for the parent, its service manager must not
         self.guard = self._beginning.guard(self._loop)
+        gc.freeze()  # it stays for long: a full collection that looks at it stops the loop three times as long
         if begun.outdated:
             rows = [row for row in self.rows() if row.path in begun.outdated]
             self.keep_task(asyncio.ensure_future(self.operators.order("restart", rows)))

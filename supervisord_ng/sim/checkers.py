@@ -108,6 +108,8 @@ class Checker(Books):
         self._starting.add(path)
         if wanted:
             watched.by_call.add(path)
+        if by_itself and calls:
+            watched.delayed.add(path)  # hurried: who goes with it may come when that is answered
         in_file = any(child.name == names.leaf(path) for child in watched.spec.children)
         known = names.leaf(path) in watched.order
         explained = known and ((by_itself and in_file) or joins)
@@ -181,7 +183,10 @@ class Checker(Books):
                 watched = self._supervisors[note.path]
                 watched.boots()
                 # Removed by a file and added by a call: by which specification is not followed.
-                added = self._edited and any(call.op == "start_child" for call in calls)
+                added = any(
+                    call.op == "start_child" and (self._edited or call.spec != watched.spec)
+                    for call in calls
+                )
                 above = self._supervisors.get(names.parent(note.path))
                 watched.vague |= added or (above is not None and above.vague)
                 watched.edited = watched.vague
@@ -232,11 +237,13 @@ class Checker(Books):
         count = watched.count(now)
         intensity = watched.spec.intensity
         _must(
-            intensity is None or count <= intensity, f"{supervisor}: {count} restarts > {intensity}"
+            intensity is None or count <= intensity or watched.vague,
+            f"{supervisor}: {count} restarts > {intensity}",
         )
         said = note.restarts_in_window
         _must(
-            said == count, f"{supervisor}: says {said} restarts in its period, there were {count}"
+            said == count or watched.vague,
+            f"{supervisor}: says {said} restarts in its period, there were {count}",
         )
 
     def _gave_up(self, note: effects.Note, now: int) -> None:
@@ -244,7 +251,8 @@ class Checker(Books):
         count = watched.in_window(now) + 1
         intensity = watched.spec.intensity
         _must(
-            intensity is not None and count > intensity, f"{note.path}: gave up at {count} restarts"
+            (intensity is not None and count > intensity) or watched.vague,
+            f"{note.path}: gave up at {count} restarts",
         )
 
     def _report(self, report: effects.Report) -> None:
@@ -257,7 +265,7 @@ class Checker(Books):
         if call is None:
             raise Violation(f"request {reply.request} is answered, and nobody waits for it")
         path = names.join(call.path, call.name)
-        if call.op in {"start_child", "restart_child"} and reply.code == "ok":
+        if call.op in {"start_child", "restart_child", "renew_child"} and reply.code == "ok":
             self._starting.discard(path)
         if call.op == "terminate_child" and reply.code == "ok":
             self._may_start.discard(path)
@@ -269,8 +277,13 @@ class Checker(Books):
             self._excused.update(sibling for sibling in siblings if not self._exists(sibling))
         elif (call.op, reply.code) in {("delete_child", "ok"), ("start_child", "start_failed")}:
             self._forgotten(path)
-        elif call.op == "restart_child" and reply.code == "start_failed":
+        elif (call.op, reply.code) in {
+            ("restart_child", "start_failed"),
+            ("renew_child", "start_failed"),
+        }:
             self._excused.add(path)
+            if call.op == "renew_child":
+                self._forgotten_if_temporary(path)
 
     def _account(self, effect: effects.Note | effects.Report) -> None:
         wrong = self._accounts.wrong(effect)

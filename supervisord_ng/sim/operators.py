@@ -77,14 +77,10 @@ class Operator:
         self._held.clear()
         self._wanted.clear()
 
-    def restart(self, path: str) -> list[events.Event]:
-        """What restarts this child: it is stopped, and then started."""
-        self._requests += 2
-        above, name = names.parent(path), names.leaf(path)
-        return [
-            events.Call(above, self._requests - 1, "terminate_child", name),
-            events.Call(above, self._requests, "restart_child", name, now=True),
-        ]
+    def restart(self, path: str) -> events.Event:
+        """What restarts this child."""
+        self._requests += 1
+        return events.Call(names.parent(path), self._requests, "renew_child", names.leaf(path))
 
     def _learn(self, path: str, spec: SupervisorSpec) -> None:
         self._supervisors[path] = spec
@@ -127,6 +123,8 @@ class Operator:
             return events.Call(path, self._requests, "terminate_child", spec.name)
         if choice < 0.7:
             return events.Call(path, self._requests, "delete_child", spec.name)
+        if choice < 0.8:
+            return events.Call(path, self._requests, "renew_child", spec.name)
         now = self._chance.random() < 0.5
         return events.Call(path, self._requests, "restart_child", spec.name, now=now)
 

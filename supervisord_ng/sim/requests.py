@@ -10,7 +10,7 @@ from supervisord_ng.model import names
 from supervisord_ng.sim.copies import copied
 from supervisord_ng.sim.trace import describe
 
-_STARTS = {"start_child", "restart_child"}
+_STARTS = {"start_child", "restart_child", "renew_child"}
 
 
 class Requests:
@@ -68,7 +68,10 @@ class Requests:
 
     def hurries(self, supervisor: str) -> bool:
         """Whether a pending restart may be hurried below this supervisor."""
-        return any(call.now and call.path == supervisor for call in self._all())
+        return any(
+            (call.now or call.op == "renew_child") and call.path == supervisor
+            for call in self._all()
+        )
 
     def unanswered(self) -> list[str]:
         """All that nobody has answered yet, as words."""

@@ -268,8 +268,7 @@ class History:
         self._checker.settled()
         self._dies_in = self._journal = None
         for path in begun.outdated:
-            for event in self._operator.restart(path):
-                self._feed(event)
+            self._feed(self._operator.restart(path))
 
     # --- liveness ----------------------------------------
     def _calm(self) -> None:

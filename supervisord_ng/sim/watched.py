@@ -19,7 +19,7 @@ class Watched(msgspec.Struct):
     vague: bool = False  # by which specification it runs is not followed
     leaving: bool = False
     restarts: list[int] = []
-    delayed: set[str] = set()  # children whose restart waited, or waits, for its back-off
+    delayed: set[str] = set()  # children whose restart waited, or waits, or was hurried
     by_call: set[str] = set()  # children that an operator started
 
     def copy(self) -> Watched:

@@ -156,7 +156,7 @@ def histories(tree: SupervisorSpec) -> st.SearchStrategy[list[Action]]:
     periods = {spec.period_ns for spec in everyone.values() if isinstance(spec, SupervisorSpec)}
     spans = [p + d for p in sorted(periods) for d in (-1, 0, 1)] + [1500 * MS, 4 * SECOND]
     failures = st.lists(some([NOPE, NOPE, SHUTDOWN, None]), min_size=1, max_size=3)
-    ops = some(["terminate_child", "restart_child", "delete_child"])
+    ops = some(["terminate_child", "restart_child", "renew_child", "delete_child"])
     queries = some(["which_children", "count_children"])
     often = [
         _act("exits", some([AGAIN, AGAIN, 0]), st.just(BOOM)),

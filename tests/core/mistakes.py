@@ -25,9 +25,9 @@ WINDOW = {
     ),
     "every restart by hand counts": _one(
         "commands",
-        "if child.standing is not Standing.RESTARTING:\n        turn.update(path, plan=",
-        "if child.standing is not Standing.RESTARTING:\n"
-        "        turn.update(path, restarts=(turn.now, *turn.supervisor(path).restarts), plan=",
+        "        turn.update(path, plan=Plan(Purpose.CALL, start=(call.name,), call=call))\n\n\ndef _renew",
+        "        turn.update(path, restarts=(turn.now, *turn.supervisor(path).restarts),\n"
+        "            plan=Plan(Purpose.CALL, start=(call.name,), call=call))\n\n\ndef _renew",
     ),
     "a retry does not count": _one(
         "restarts",
@@ -262,13 +262,21 @@ SUPERVISORS = {
     ),
     "what cannot be started by hand stays in the list": _one(
         "restarts",
-        'if plan.call.op == "start_child":\n        turn.remove_child(child.path)\n    else:',
-        'if plan.call.op == "start_child":\n        pass\n    else:',
+        'if plan.call.op == "start_child" or (',
+        'if plan.call.op != "start_child" and (',
     ),
     "a running child can be deleted": _one(
         "commands",
         'elif _is_running(child):\n        _answer(turn, call, "running", child=child)\n    elif',
         "elif",
+    ),
+    "a temporary child does not survive its renewal": _one(
+        "plans",
+        "or renewed or plan.purpose is",
+        "or plan.purpose is",
+    ),
+    "a renewal does not wait for who is to be renewed": _one(
+        "commands", "stop=name, start=name, call=call", "start=name, call=call"
     ),
     "instances report their bad ends one by one": _one("plans", "    if grouped:", "    if False:"),
 }

@@ -309,10 +309,10 @@ class Supervisor(Process):
         for child in reversed(list(children)):
             self.stop(child)
 
-    def stop(self, child: Child) -> None:
+    def stop(self, child: Child, *, renewed: bool = False) -> None:
         """do_terminate/2. A temporary child is forgotten, of the others the specification is kept.
 
-        One that was never started, because a boot has not come to it, still will be (ours).
+        One that was never started, because a boot has not come to it, or is renewed still will be (ours).
         """
         to_come = child.pid is None and not child.restarting
         if child.running is not None:
@@ -322,7 +322,8 @@ class Supervisor(Process):
             if bad is not None:
                 self.report("shutdown_error", child.running.name, bad, "none")
         child.rests()
-        if self.simple or (child.spec.restart is Restart.TEMPORARY and not to_come):
+        temporary = child.spec.restart is Restart.TEMPORARY and not to_come
+        if (self.simple or temporary) and not renewed:
             self.children.remove(child)
 
     def stop_parallel(self) -> None:

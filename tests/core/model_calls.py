@@ -29,21 +29,27 @@ def _answer(supervisor: Supervisor, call: Call) -> str | None:
             return f"ok {_counts(supervisor)}"
         case "start_child":
             return _start_child(supervisor, call, child)
-        case _ if supervisor.simple and call.op != "terminate_child":
+        case _ if supervisor.simple and call.op not in ("terminate_child", "renew_child"):
             return "simple_one_for_one"
         case _ if child is None:
             return "not_found"
         case "terminate_child":
             supervisor.stop(child)
             return "ok"
+        case "renew_child" if not child.restarting:
+            supervisor.stop(child, renewed=True)
+            temporary = child.spec.restart is Restart.TEMPORARY
+            return _start(supervisor, child, keep=not (supervisor.simple or temporary))
         case _ if child.running is not None:
             return f"running {child.running.name}"
-        case _ if child.restarting and not call.now:
+        case _ if child.restarting and not call.now and call.op != "renew_child":
             return "restarting"
-        case "restart_child" if child.restarting and len(supervisor.scope(child)) > 1:
+        case "restart_child" | "renew_child" if (
+            child.restarting and len(supervisor.scope(child)) > 1
+        ):
             supervisor.restart(child, retrying=False, hurried=call)
             return None
-        case "restart_child":
+        case "restart_child" | "renew_child":
             return _start(supervisor, child, keep=True)
         case _:
             supervisor.children.remove(child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from supervisord_ng.core.events import Call
+from supervisord_ng.model.exits import NORMAL
 from supervisord_ng.model.spec import Ready
 from tests.core.node import BOOM, NOPE, Node, supervisor, worker
 
@@ -147,6 +148,56 @@ def test_terminate_child_can_mean_one_process() -> None:
     assert {"root/x#2"} == node.alive()
     assert "ok" == node.ask("terminate_child", "root/x", incarnation=2).code
     assert set() == node.alive()
+
+
+@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+def test_renew_child_is_a_stop_and_a_start_in_one(restart: str) -> None:
+    """A temporary child comes back as well, which by two calls would be forgotten between them."""
+    node = Node(supervisor("root", worker("a", restart=restart), worker("b")))
+    node.told()
+    assert 2 == node.ask("renew_child", "root/a").incarnation
+    assert [
+        *("ask root/a#1", "exit root/a#1: signal:SIGTERM"),
+        *("start root/a#2", "reply 1: ok root/a#2"),
+    ] == node.told()
+    assert {"root/a#2", "root/b#1"} == node.alive()
+    assert not node.state.supervisors["root"].children["a"].by_operator
+
+
+def test_renew_child_of_an_instance_starts_the_same_again() -> None:
+    """It keeps its arguments; when it cannot be started it is forgotten, for nobody could start it again."""
+    node = Node(supervisor("root", worker("t"), strategy="simple_one_for_one"))
+    node.ask("start_child", "root/x", args=("--port", "1"))
+    spec = node.state.supervisors["root"].children["x"].spec
+    assert "ok" == node.ask("renew_child", "root/x").code
+    assert {"root/x#2"} == node.alive()
+    assert spec == node.state.supervisors["root"].children["x"].spec
+    node.fails("root/x", NOPE)
+    assert "start_failed" == node.ask("renew_child", "root/x").code
+    assert {} == node.state.supervisors["root"].children
+
+
+def test_renew_child_starts_what_is_down_and_knows_who_is_not_there() -> None:
+    """As start does, and it says what failed."""
+    node = Node(supervisor("root", worker("a"), worker("b", restart="temporary")))
+    node.ask("terminate_child", "root/a")
+    assert 2 == node.ask("renew_child", "root/a").incarnation
+    assert "not_found" == node.ask("renew_child", "root/nobody").code
+    node.fails("root/a", NOPE)
+    node.fails("root/b", NOPE)
+    assert ["start_failed"] * 2 == [node.ask("renew_child", f"root/{x}").code for x in "ab"]
+    assert ["a"] == list(node.state.supervisors["root"].children)
+    assert [] == node.reports
+
+
+def test_a_daemon_killed_within_renew_child_has_stopped_nobody_for_good() -> None:
+    """The next one finds the worker gone, and starts it: nobody has asked for it to stay away."""
+    node = Node(supervisor("root", worker("a")))
+    node.deaf("root/a")
+    node.call("renew_child", "root/a")
+    node.restart_daemon()
+    node.exits("root/a", NORMAL)
+    assert {"root/a#2"} == node.alive()
 
 
 def test_what_an_operator_does_never_counts() -> None:

@@ -149,12 +149,14 @@ def test_an_operator_need_not_wait() -> None:
     assert [] == node.told()
 
 
-def test_a_hurried_restart_is_the_whole_restart() -> None:
+@pytest.mark.parametrize("words", [("restart_child", True), ("renew_child", False)])
+def test_a_hurried_restart_is_the_whole_restart(words: tuple[str, bool]) -> None:
     """With those that wait for it; the operator is answered when the child is up."""
+    op, now = words
     node = trio("rest_for_one")
     node.exits("root/b", BOOM)
     node.told()
-    node.ask("restart_child", "root/b", now=True)
+    node.ask(op, "root/b", now=now)
     assert ["start root/b#2", "reply 1: ok root/b#2", "start root/c#2"] == node.told()
 
 

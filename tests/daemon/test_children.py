@@ -56,6 +56,9 @@ def test_instances_of_a_template(short_dir: Path) -> None:
         eventually(lambda: node.pids().get("night") not in (None, pids["night"]), "it is restarted")
         assert ["sleep", "1002"] == command_of(node.pids()["night"])
 
+        assert 0 == sng(node, "restart", "night").returncode
+        assert ["sleep", "1002"] == command_of(node.pids()["night"])
+
         refused = sng(node, "delete", "night")
         assert 1 == refused.returncode
         assert "an instance of a template is removed by its stop" in refused.stderr
@@ -67,7 +70,7 @@ def test_instances_of_a_template(short_dir: Path) -> None:
 
 
 def test_a_child_by_toml(short_dir: Path) -> None:
-    """Started, restarted after a crash, stopped, started again, deleted."""
+    """Started, restarted after a crash and by hand, stopped, started again, deleted."""
     with Node(short_dir, POOL) as node:
         node.wait_up()
         keys = 'command = ["sleep", "2000"]\nrestart = "transient"'
@@ -84,6 +87,11 @@ def test_a_child_by_toml(short_dir: Path) -> None:
         assert 0 == sng(node, "delete", "x").returncode
         assert "x" not in node.rows()
         assert 1 == sng(node, "delete", "x").returncode
+        once = 'command = ["sleep", "2000"]\nrestart = "temporary"'
+        assert 0 == sng(node, "start-child", "root", "--name", "once", "--toml", once).returncode
+        pid = node.pids()["once"]
+        assert 0 == sng(node, "restart", "once").returncode
+        assert node.pids()["once"] != pid
 
 
 def test_what_is_refused(short_dir: Path) -> None:
