@@ -106,14 +106,17 @@ KEEPER_S = (
     3600  # workers' output waits so long for the next daemon; an hour is a person's reaction time
 )
 KEEPER_RETRY_NS = 1 * SECOND  # before a keeper that was killed is started again
-KEEPER_FDS_MAX = 253  # descriptors in one message; the kernel's SCM_MAX_FD, unix(7)
+KEEPER_CATCH_UP_S = (
+    1.0  # for a keeper to receive what a daemon sent it just before it was killed ...
+)
+KEEPER_LOOK_S = 0.01  # ... between two looks
 LOG_READ_BYTES = (
     256 * KIB
-)  # of a worker's output under way to the disk at a time; the rest is in its FIFO
+)  # of a worker's output under way to the disk at a time; the rest is in its pipe
 LOG_CHECK_BYTES = 4 * KIB  # of a block's beginning, by which the next daemon knows it again
 LOG_FORMAT_BYTES = 32 * KIB  # turned into JSON in one piece, half as long as 256 KiB take
 LOG_GATHER_NS = 2 * MS  # between two small blocks of one worker: many small writes become one
-LOG_LINE_END_WAITS = 25  # such times an unfinished line stays in its FIFO, where formats go by line
+LOG_LINE_END_WAITS = 25  # such times an unfinished line stays in its pipe, where formats go by line
 LOG_QUEUE_BYTES = 16 * MIB  # of all workers' output in memory
 LOG_SPILL_BYTES = (
     4 * MIB

@@ -9,7 +9,7 @@ from __future__ import annotations
 CONTROL_SOCKET = "control.sock"
 HEARTBEAT_SOCKET = "heartbeat.sock"  # the longest, by which runtime_dir's own length is checked
 NOTIFY_SOCKET = "notify.sock"
-OUTPUT_DIRECTORY = "output"  # the FIFOs of workers
+OUTPUT_DIRECTORY = "output"  # the pipes of workers
 BIRTHS_DIRECTORY = "births"
 
 LOCK = "lock"  # in runtime_dir and in state_dir

@@ -1,4 +1,4 @@
-"""The output of all workers of a node: what their captures share, from the FIFOs to the disk."""
+"""The output of all workers of a node: what their captures share, from the pipes to the disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Captures:
         tap: gets all output as lines, None for nobody.
 
     Raises:
-        SupervisordNGError: the FIFOs can not be made.
+        SupervisordNGError: the pipes can not be made.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Captures:
         return future
 
     def detach(self) -> None:
-        """Read no more, and leave the FIFOs to the next daemon; waits until what was read is written."""
+        """Read no more, and leave the pipes to the next daemon; waits until what was read is written."""
         for capture in self._open.values():
             capture.detach()
         if not self._intake.close(limits.LOG_FLUSH_TIMEOUT_S):

@@ -1,6 +1,6 @@
 """What a daemon hands to the one that it becomes by exec(2): its locks, its environment, its signals.
 
-Everything else passes through the directories: what runs by the journal, output by the FIFOs. The locks must
+Everything else passes through the directories: what runs by the journal, output by the pipes. The locks must
 not, because between letting go and taking again another daemon could come in. Signals are blocked meanwhile, so
 that one which comes between two programs waits for the second, instead of ending it before it can listen.
 """

@@ -1,7 +1,7 @@
-"""Moves what workers write from their FIFOs to the writer of logs, and knows what to do while that is stuck.
+"""Moves what workers write from their pipes to the writer of logs, and knows what to do while that is stuck.
 
-A block is looked at, written, and only then taken out of its FIFO: a daemon that is killed in between has lost
-nothing. So at most one block of each FIFO is under way, and a worker that writes faster than the disk waits for
+A block is looked at, written, and only then taken out of its pipe: a daemon that is killed in between has lost
+nothing. So at most one block of each pipe is under way, and a worker that writes faster than the disk waits for
 it, as with any pipe. That ends when the disk stops: once a write hangs, nobody waits. Blocks are taken out at
 once and wait in bounded memory; what is more is counted and dropped.
 """
@@ -25,7 +25,7 @@ from supervisord_ng.runtime.progress import check_of
 
 
 class Sink(Protocol):
-    """Where the bytes of one FIFO go."""
+    """Where the bytes of one pipe go."""
 
     @property
     def keeps_bytes(self) -> bool:
@@ -42,7 +42,7 @@ class Sink(Protocol):
 
 
 class Intake:
-    """All FIFOs that are read. One epoll of its own, of which the loop waits for one descriptor."""
+    """All pipes that are read. One epoll of its own, of which the loop waits for one descriptor."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.writer = LogWriter(loop, self._stalled, self._progressed)
@@ -55,7 +55,7 @@ class Intake:
         loop.add_reader(self.epoll.fileno(), self._ready)
 
     def open(self, outlet: Outlet, log: LogFile, sink: Sink) -> Source:
-        """Read a FIFO from now on, with what is in it."""
+        """Read a pipe from now on, with what is in it."""
         source = self._sources[outlet.fd] = Source(self, outlet, log, sink)
         return source
 
@@ -110,7 +110,7 @@ class Intake:
 
 
 class Source:
-    """One FIFO, and the log that its bytes go to."""
+    """One pipe, and the log that its bytes go to."""
 
     def __init__(self, intake: Intake, outlet: Outlet, log: LogFile, sink: Sink) -> None:
         self.outlet = outlet
@@ -118,7 +118,7 @@ class Source:
         self._intake = intake
         self._log = log
         self._sink = sink
-        self._held: bytes | None = None  # what is being written and still in the FIFO
+        self._held: bytes | None = None  # what is being written and still in the pipe
         self._queued = 0  # bytes that the writer has of us
         self._taken = 0  # bytes taken out of it, ever
         self._shown = 0  # bytes shown, ever
@@ -149,7 +149,7 @@ class Source:
         self.outlet.notes.done()
 
     def mark(self, reached: Callable[[], None]) -> None:
-        """Call `reached` when all that is in the FIFO now was given to the writer; at once if nothing is."""
+        """Call `reached` when all that is in the pipe now was given to the writer; at once if nothing is."""
         waiting = self.outlet.waiting()
         if waiting == 0 and not self._marks:
             reached()
@@ -159,7 +159,7 @@ class Source:
                 self.gathered()
 
     def readable(self) -> None:
-        """There is something in the FIFO."""
+        """There is something in the pipe."""
         self._unwatch()
         self._pump_or_gather()
 
@@ -205,7 +205,7 @@ class Source:
         self._show(block)
 
     def _waits_for_line_end(self, block: bytes) -> bool:
-        """Leave an unfinished line in the FIFO for a moment: what is kept of it in memory dies with us."""
+        """Leave an unfinished line in the pipe for a moment: what is kept of it in memory dies with us."""
         enough = min(limits.LOG_READ_BYTES, self.outlet.capacity // 2)
         if self._sink.whole(block) or self._marks or len(block) >= enough:
             self._waits = 0
@@ -282,7 +282,7 @@ class Source:
             reached()
 
     def _show(self, block: bytes) -> None:
-        """Show what of a block, which is next in the FIFO, was not shown yet."""
+        """Show what of a block, which is next in the pipe, was not shown yet."""
         known = max(self._shown - self._taken, 0)
         if known < len(block):
             self._sink.show(block[known:])
@@ -299,7 +299,7 @@ class Source:
             self.outlet.notes.done()
 
     def _spill(self, block: bytes) -> None:
-        """Give a block away that is in no FIFO any more; drop it where there is no room."""
+        """Give a block away that is in no pipe any more; drop it where there is no room."""
         if self._intake.is_full or self._queued >= limits.LOG_SPILL_BYTES:
             self.lost += len(block)
         else:
@@ -312,7 +312,7 @@ class Source:
         def write() -> None:
             if lost:
                 log.lose(lost, "the disk was too slow")
-            # A block that was let go is in no FIFO any more: there is nothing to be noted for the next daemon.
+            # A block that was let go is in no pipe any more: there is nothing to be noted for the next daemon.
             log.append(data, noted if self._held is block else None)
 
         def noted(place: Place) -> None:

@@ -1,10 +1,8 @@
-"""Keeps workers' FIFOs from being emptied while there is no daemon to read them.
+"""The daemon's side of the keeper, a small program that has the workers' pipes open as well.
 
-The kernel forgets what is in a FIFO when nobody has it open any more (fifo(7)). A worker that dies while its
-daemon is dead would so take its last words with it. The keeper is a shell that waits for the daemon's end and
-then for a bounded time for the next daemon. It does not even open the FIFOs: their descriptors are sent to a
-socket of its own that it never reads (SCM_RIGHTS, unix(7)), and what is on its way is open. So a new FIFO costs
-one message and no process.
+See `runtime.pipekeeper` for what it is and why. Here it is started with the first pipe and told of every
+further one, so that a new pipe costs one message and no process; when it was killed another one takes its
+place. And the next daemon finds through it what a dead one has left.
 """
 
 from __future__ import annotations
@@ -18,24 +16,25 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
 
 from supervisord_ng import limits
-from supervisord_ng.runtime import procfs
+from supervisord_ng.runtime import pipekeeper, procfs
 
-MARK = "SNG_KEEPER"  # in its environment: the directory whose FIFOs it keeps
+MARK = "SNG_KEEPER"  # in its environment: the directory whose pipes it keeps
+_WORKERS_MARK = b"SNG_TOKEN="
 _PID_FILE = "keeper.pid"
-_SHELL = "/bin/sh"
-_SCRIPT = "read -r end; exec sleep {seconds}"  # the pipe on its standard input ends with the daemon
 _FULL = (errno.EAGAIN, errno.ETOOMANYREFS)  # of its socket; of what a user may have on its way
 
 
 class Keeper:
-    """The daemon's side of the keeper of one directory. Starts it with the first FIFO.
+    """The daemon's side of the keeper of one directory.
 
     Args:
         loop: of the daemon.
-        directory: of the FIFOs.
+        directory: in which the pipes have names.
         held: says which descriptors are to be kept, for a keeper that takes the place of another.
         on_problem: told, in words, when there can be no keeper.
     """
@@ -52,15 +51,19 @@ class Keeper:
         self._held = held
         self._on_problem = on_problem
         self._pidfd = -1
-        self._lifeline = -1  # its standard input
         self._socket: socket.socket | None = None
         self._again: asyncio.TimerHandle | None = None
 
     def keep(self, fd: int) -> None:
-        """Keep one more FIFO open, which `held` names already."""
+        """Keep one more pipe open, which `held` names already."""
         if self._again is not None:
             return  # there is none just now; the next one keeps them all
-        if self._socket is None or not _send(self._socket, (fd,)):
+        if self._socket is None or not _send(self._socket, fd=fd):
+            self._renew()
+
+    def let_go(self, inode: int) -> None:
+        """Keep a pipe no longer, which `held` does not name any more."""
+        if self._socket is not None and not _send(self._socket, pipekeeper.INODE.pack(inode)):
             self._renew()
 
     def close(self) -> None:
@@ -73,52 +76,45 @@ class Keeper:
             os.unlink(os.path.join(self._directory, _PID_FILE))
 
     def _renew(self) -> None:
-        """Start a keeper of all FIFOs; the one before it ends when this one has them."""
+        """Start a keeper that has all pipes from its beginning; then the one before it ends."""
         try:
-            pidfd, lifeline, receiver = self._start()
+            pidfd, control = self._start()
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             self._on_problem(
-                f"cannot start {_SHELL}: {why}; if the daemon is killed, last words of workers may be lost"
+                f"cannot start {sys.executable}: {why}; "
+                "if the daemon is killed, last words of workers may be lost"
             )
             self._try_later()
             return
-        if not all(_send(receiver, some) for some in _batches(self._held())):
-            self._on_problem("cannot keep every worker's output open: too many descriptors sent")
         self._end()
-        self._pidfd, self._lifeline, self._socket = pidfd, lifeline, receiver
+        self._pidfd, self._socket = pidfd, control
         self._loop.add_reader(pidfd, self._died)
 
-    def _start(self) -> tuple[int, int, socket.socket]:
-        """Return its pidfd, the writing end of its standard input, and the socket that leads to it."""
-        ours, its = socket.socketpair()
+    def _start(self) -> tuple[int, socket.socket]:
+        """Return its pidfd, and the socket that leads to it."""
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        stdin, lifeline = os.pipe2(os.O_CLOEXEC)
         try:
             popen = subprocess.Popen(
-                [
-                    *(_SHELL, "-c", _SCRIPT.format(seconds=limits.KEEPER_S)),
-                    "supervisord-ng-keeper",
-                ],
-                stdin=stdin,
+                [sys.executable, "-I", "-S", pipekeeper.__file__, str(limits.KEEPER_S)],
+                stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(its.fileno(),),
                 cwd="/",
+                pass_fds=self._held(),
                 env={MARK: self._directory, "PATH": os.defpath},
                 start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
             )
             popen.returncode = 0  # as in `runtime.spawner`: nobody else may wait for it
             with open(os.path.join(self._directory, _PID_FILE), "w", encoding="ascii") as file:
                 file.write(f"{popen.pid}\n")
-            return os.pidfd_open(popen.pid), lifeline, ours
+            return os.pidfd_open(popen.pid), ours
         except OSError:
             ours.close()
-            os.close(lifeline)  # which ends it, if it was started
             raise
         finally:
             its.close()
-            os.close(stdin)
 
     def _died(self) -> None:
         """Somebody has killed it. Not at once again: it may be killed for want of memory."""
@@ -144,9 +140,48 @@ class Keeper:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
-        os.close(self._lifeline)
         self._socket.close()
         self._socket = None
+
+
+# --- what an earlier daemon has left ---------------------------------------------------------------------
+def previous(directory: str) -> int | None:
+    """The pid of the keeper that an earlier daemon has left, if any; to be asked before `Keeper.keep`."""
+    try:
+        with open(os.path.join(directory, _PID_FILE), encoding="ascii", errors="replace") as file:
+            text = file.read(limits.PID_FILE_MAX).strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and int(text) > 1 else None
+
+
+def everyone(directory: str) -> list[int]:
+    """The pids of all keepers of this directory, also of one whose pid file somebody has removed with it."""
+    return [pid for pid in procfs.everybody() if _is_keeper(pid, directory)]
+
+
+def find(directory: str, pid: int | None, pipes: Collection[str]) -> dict[str, str]:
+    """Find pipes of a daemon that is dead: the path by which each can be opened.
+
+    Args:
+        directory: in which they have names.
+        pid: of the keeper, as `previous` has found it.
+        pipes: as proc(5) calls them, "pipe:[INODE]".
+    """
+    found: dict[str, str] = {}
+    deadline = time.monotonic() + limits.KEEPER_CATCH_UP_S
+    while pid is not None and _is_keeper(pid, directory):
+        found = _opened_by(pid)
+        if found.keys() >= set(pipes) or time.monotonic() > deadline:
+            break
+        time.sleep(limits.KEEPER_LOOK_S)  # what was sent last it may not have received yet
+    if not found.keys() >= set(
+        pipes
+    ):  # somebody has killed the keeper too: its workers have theirs
+        for worker in procfs.everybody():
+            if any(word.startswith(_WORKERS_MARK) for word in procfs.environment_of(worker)):
+                found = _opened_by(worker) | found
+    return {pipe: found[pipe] for pipe in pipes if pipe in found}
 
 
 def end_previous(directory: str, pid: int | None) -> bool:
@@ -159,7 +194,7 @@ def end_previous(directory: str, pid: int | None) -> bool:
         return True
     try:
         # Looked at with the descriptor open, so that the number can not pass to a stranger in between.
-        if f"{MARK}={directory}".encode() not in procfs.environment_of(pid):
+        if not _is_keeper(pid, directory):
             return True
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         poll = select.poll()
@@ -173,32 +208,26 @@ def end_previous(directory: str, pid: int | None) -> bool:
         os.close(pidfd)
 
 
-def everyone(directory: str) -> list[int]:
-    """The pids of all keepers of this directory, also of one whose pid file somebody has removed with it."""
-    mark = f"{MARK}={directory}".encode()
-    return [pid for pid in procfs.everybody() if mark in procfs.environment_of(pid)]
+def _is_keeper(pid: int, directory: str) -> bool:
+    return f"{MARK}={directory}".encode() in procfs.environment_of(pid)
 
 
-def previous(directory: str) -> int | None:
-    """The pid of the keeper that an earlier daemon has left, if any; to be asked before `Keeper.keep`."""
+def _opened_by(pid: int) -> dict[str, str]:
+    """What a process has open, and the path to open it by; nothing if it is gone."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{number}"
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                found[os.readlink(path)] = path
+    return found
+
+
+def _send(control: socket.socket, message: bytes = b"\0", fd: int | None = None) -> bool:
+    """Tell the keeper, without waiting; False when it does not listen."""
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", () if fd is None else (fd,)))
     try:
-        with open(os.path.join(directory, _PID_FILE), encoding="ascii", errors="replace") as file:
-            text = file.read(limits.PID_FILE_MAX).strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() and int(text) > 1 else None
-
-
-def _batches(fds: Sequence[int]) -> Iterable[Sequence[int]]:
-    size = limits.KEEPER_FDS_MAX
-    return (fds[at : at + size] for at in range(0, len(fds), size))
-
-
-def _send(receiver: socket.socket, fds: Sequence[int]) -> bool:
-    """Send descriptors on a way that they never leave; False when no more fit on it."""
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-    try:
-        receiver.sendmsg([b"\0"], rights)
+        control.sendmsg([message], [] if fd is None else [rights])
     except OSError as error:
         # A keeper that was just killed: `_died` is about to hear of it.
         if error.errno in (*_FULL, errno.EPIPE, errno.ECONNRESET):

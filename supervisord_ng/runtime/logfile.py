@@ -1,7 +1,7 @@
 """One log file that rotates by size, survives whatever happens to it on disk, and never raises.
 
 Bytes go in as they came. `NAME.log` becomes `NAME.log.1`, that becomes `NAME.log.2`, up to `backups`; read from
-the oldest to the newest they are exactly what was appended. Knows nothing of FIFOs, workers and the loop.
+the oldest to the newest they are exactly what was appended. Knows nothing of pipes, workers and the loop.
 
 Writes are ordinary blocking writes: whoever must not wait for a slow disk calls from a thread of its own, as
 `runtime.logwriter` does.

@@ -1,8 +1,8 @@
-"""Output of workers: which FIFO a stream goes through, to which log and whoever else looks on.
+"""Output of workers: which pipe a stream goes through, to which log and whoever else looks on.
 
-One `Capture` belongs to one worker for as long as the worker is in the tree. stdout and stderr share a FIFO
+One `Capture` belongs to one worker for as long as the worker is in the tree. stdout and stderr share a pipe
 when both are logged, which keeps their order exact, unless the format of the log tells them apart. What a
-FIFO is good for says `runtime.outlets`, how bytes move `runtime.intake`, how they look `runtime.logformat`;
+pipe is good for says `runtime.outlets`, how bytes move `runtime.intake`, how they look `runtime.logformat`;
 rotation and disk errors are `runtime.logfile`'s.
 """
 
@@ -57,7 +57,7 @@ class Capture:
         Args:
             intake: carries the bytes.
             log: where they go; belongs to the capture, and to the thread of its writer, from now on.
-            outlets: has the worker's FIFOs.
+            outlets: has the worker's pipes.
             name: of the worker.
             tap: called with each batch of lines; must not raise or block.
         """
@@ -86,7 +86,7 @@ class Capture:
             self.intake.writer.submit(lambda: setattr(self.log, "spec", spec))
 
     def begin(self, *streams: str) -> None:
-        """Begin a new incarnation: what is in the FIFOs is of the last one, or of the time without a daemon.
+        """Begin a new incarnation: what is in the pipes is of the last one, or of the time without a daemon.
 
         Args:
             streams: those that are captured, "stdout" and "stderr".
@@ -95,7 +95,7 @@ class Capture:
             OSError: the daemon is out of descriptors.
         """
         for stream in streams:
-            self._open(self.fifo_of(stream))
+            self._open(self.pipe_of(stream))
         self.finish()
         self._beginning += 1
         self._after_what_is_there(self._begun)
@@ -113,7 +113,7 @@ class Capture:
         Raises:
             OSError: the daemon is out of descriptors.
         """
-        return self.outlets.open(self.name, self.fifo_of(stream)).open_end(user)
+        return self.outlets.open(self.name, self.pipe_of(stream)).open_end(user)
 
     def adopt(self, *streams: str) -> None:
         """Go on with an incarnation that an earlier daemon has started, and with what it wrote meanwhile.
@@ -125,7 +125,7 @@ class Capture:
             OSError: the daemon is out of descriptors.
         """
         for stream in streams:
-            self._open(self.fifo_of(stream))
+            self._open(self.pipe_of(stream))
         beginnings = [stream.source.outlet.notes.beginning() for stream in self._streams.values()]
         if beginnings:
 
@@ -135,13 +135,13 @@ class Capture:
             self.intake.writer.submit(mark)
 
     def rescue(self) -> None:
-        """Take what was written while no daemon ran, through whichever FIFOs there are."""
-        for fifo in (OUT, ERR):
-            if self.outlets.has(self.name, fifo):
-                self._open(fifo)
+        """Take what was written while no daemon ran, through whichever pipes there are."""
+        for pipe in (OUT, ERR):
+            if self.outlets.has(self.name, pipe):
+                self._open(pipe)
 
-    def fifo_of(self, stream: str) -> str:
-        """Which FIFO a stream goes through."""
+    def pipe_of(self, stream: str) -> str:
+        """Which pipe a stream goes through."""
         return ERR if stream == "stderr" and self.spec.format == "json" else OUT
 
     def listen(self, listener: Tap | None) -> None:
@@ -184,16 +184,16 @@ class Capture:
         self.intake.writer.submit(self.log.close)
 
     def detach(self) -> None:
-        """Read no more, and leave to the next daemon what is in the FIFOs."""
+        """Read no more, and leave to the next daemon what is in the pipes."""
         for stream in self._streams.values():
             stream.source.detach()
             stream.flush()
         self._streams.clear()
         self.intake.writer.submit(self.log.close)
 
-    def _open(self, fifo: str) -> None:
-        if fifo not in self._streams:
-            self._streams[fifo] = _Stream(self, fifo)
+    def _open(self, pipe: str) -> None:
+        if pipe not in self._streams:
+            self._streams[pipe] = _Stream(self, pipe)
 
     @property
     def is_watched(self) -> bool:
@@ -201,7 +201,7 @@ class Capture:
         return self._tap is not None or self._listener is not None
 
     def _after_what_is_there(self, act: Callable[[], None]) -> None:
-        """Call `act` when all that is in the FIFOs now was given to the writer; at once if nothing is."""
+        """Call `act` when all that is in the pipes now was given to the writer; at once if nothing is."""
         left = len(self._streams)
         if left == 0:
             act()
@@ -239,14 +239,14 @@ class Capture:
 
 
 class _Stream:
-    """One FIFO of a capture, and what becomes of its bytes."""
+    """One pipe of a capture, and what becomes of its bytes."""
 
-    def __init__(self, capture: Capture, fifo: str) -> None:
+    def __init__(self, capture: Capture, pipe: str) -> None:
         self._capture = capture
         self._splitter = LineSplitter()
-        self.name = STDERR if fifo == ERR else STDOUT
+        self.name = STDERR if pipe == ERR else STDOUT
         self.format = log_format(capture.spec, self.name)
-        outlet = capture.outlets.open(capture.name, fifo)
+        outlet = capture.outlets.open(capture.name, pipe)
         self.source = capture.intake.open(outlet, capture.log, self)
 
     @property
@@ -288,7 +288,7 @@ def open_output(launch: LaunchSpec, capture: Capture) -> Output:
     appended to and never rotated: it is not ours.
 
     Raises:
-        SpawnError: a file or the FIFO can not be opened; nothing is left open.
+        SpawnError: a file or the pipe can not be opened; nothing is left open.
     """
     opened: dict[str, int] = {}
     try:
@@ -312,7 +312,7 @@ def _open_stream(
         return subprocess.DEVNULL
     if where == "inherit":
         return _OWN_FD[stream]
-    key = capture.fifo_of(stream) if where == "log" else where  # a path has a slash
+    key = capture.pipe_of(stream) if where == "log" else where  # a path has a slash
     if key not in opened:
         try:
             opened[key] = (

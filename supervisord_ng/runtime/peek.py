@@ -1,7 +1,7 @@
-"""Looks at what is in a FIFO without taking it out: tee(2), which `os` does not have.
+"""Looks at what is in a pipe without taking it out: tee(2), which `os` does not have.
 
 What a daemon has read and not yet written is lost when it is killed. So a block is written first and taken out
-of the FIFO afterwards.
+of the pipe afterwards.
 """
 
 from __future__ import annotations

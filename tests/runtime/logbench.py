@@ -1,4 +1,4 @@
-"""A worker's output from its FIFO to its log, without a daemon: for tests of what lies between."""
+"""A worker's output from its pipe to its log, without a daemon: for tests of what lies between."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_the_last_words_are_there(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_a_block_is_in_the_fifo_until_it_is_in_the_log(tmp_path: Path) -> None:
+def test_a_block_is_in_the_pipe_until_it_is_in_the_log(tmp_path: Path) -> None:
     """At every moment all that was written is in the one or the other, for a daemon that is killed then."""
     text = b"".join(b"%d\n" % number for number in range(20_000))
 
@@ -85,7 +85,7 @@ def test_ten_megabytes_through_three_files(tmp_path: Path) -> None:
 
 
 def test_both_streams_keep_their_order(tmp_path: Path) -> None:
-    """stdout and stderr that go to one log share a FIFO, so the file has them as they were written."""
+    """stdout and stderr that go to one log share a pipe, so the file has them as they were written."""
     code = "import os\nfor n in range(500): os.write(1, b'o%d\\n' % n); os.write(2, b'e%d\\n' % n)"
 
     async def scene() -> None:
@@ -100,8 +100,8 @@ def test_both_streams_keep_their_order(tmp_path: Path) -> None:
     run(scene())
 
 
-def test_a_descendant_with_the_fifo_holds_nothing_up(tmp_path: Path) -> None:
-    """A grandchild that keeps the FIFO open delays neither `drain_now` nor the next incarnation."""
+def test_a_descendant_with_the_pipe_holds_nothing_up(tmp_path: Path) -> None:
+    """A grandchild that keeps the pipe open delays neither `drain_now` nor the next incarnation."""
     code = (
         "import os, sys, time\n"
         "print('worker', flush=True)\n"
@@ -133,7 +133,7 @@ def test_a_descendant_with_the_fifo_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def test_who_asks_gets_what_was_there_and_no_more(tmp_path: Path) -> None:
-    """Somebody who refills the FIFO while it is emptied can not keep an answer from coming."""
+    """Somebody who refills the pipe while it is emptied can not keep an answer from coming."""
 
     async def scene() -> None:
         bench = Bench(tmp_path)
@@ -232,7 +232,7 @@ def test_a_path_that_can_not_be_opened(tmp_path: Path, name: str, why: str, word
 
     async def scene() -> None:
         bench = Bench(tmp_path)
-        bench.capture.begin("stdout")  # the FIFO stays open from the first time on
+        bench.capture.begin("stdout")  # the pipe stays open from the first time on
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(SpawnError) as caught:
             open_output(launch_of(stderr=path), bench.capture)

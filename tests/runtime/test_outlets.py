@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 
 from supervisord_ng import limits
 from supervisord_ng.errors import SupervisordNGError
-from supervisord_ng.runtime import keeper
+from supervisord_ng.runtime import keeper, pipekeeper
 from supervisord_ng.runtime.outlets import ERR, OUT, Outlet, Outlets
 from tests import needs
 from tests.support import eventually, is_alive
@@ -34,6 +35,19 @@ async def main():
     outlets = Outlets(asyncio.get_running_loop(), sys.argv[1], print)
     end = outlets.open("w").open_end(None)
     subprocess.run([sys.executable, "-c", sys.argv[2]], stdout=end)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+# A daemon that starts a worker of its own words and is killed without it.
+DAEMON_ALONE = """
+import asyncio, os, signal, subprocess, sys
+from supervisord_ng.runtime.outlets import Outlets
+async def main():
+    outlets = Outlets(asyncio.get_running_loop(), sys.argv[1], print)
+    end = outlets.open("w").open_end(None)
+    print(subprocess.Popen(sys.argv[2:], stdout=end, stderr=end).pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
@@ -58,13 +72,18 @@ def keeper_of(directory: Path) -> int:
     return pid
 
 
+def pipe_of(outlet: Outlet) -> str:
+    """How proc(5) calls it."""
+    return os.readlink(f"/proc/self/fd/{outlet.fd}")
+
+
 def content(outlet: Outlet) -> bytes:
-    """What is in a FIFO."""
+    """What is in a pipe."""
     return os.read(outlet.fd, limits.PIPE_BYTES) if outlet.waiting() else b""
 
 
 def test_a_write_with_no_reader_neither_fails_nor_waits(short_dir: Path) -> None:
-    """A worker whose daemon is dead writes as if nothing were, as far as the FIFO reaches."""
+    """A worker whose daemon is dead writes as if nothing were, as far as the pipe reaches."""
 
     async def scene() -> None:
         with outlets_in(short_dir) as outlets:
@@ -80,7 +99,7 @@ def test_a_write_with_no_reader_neither_fails_nor_waits(short_dir: Path) -> None
     asyncio.run(scene())
 
 
-def test_the_first_fifos_are_large(short_dir: Path) -> None:
+def test_the_first_pipes_are_large(short_dir: Path) -> None:
     """1 MiB may wait for the next daemon, unless an ordinary user has too many of them."""
 
     async def scene() -> None:
@@ -91,7 +110,7 @@ def test_the_first_fifos_are_large(short_dir: Path) -> None:
 
 
 def test_streams_and_names_do_not_meet(short_dir: Path) -> None:
-    """A worker that is called like the stream of another one has FIFOs of its own."""
+    """A worker that is called like the stream of another one has pipes of its own."""
 
     async def scene() -> None:
         with outlets_in(short_dir) as outlets:
@@ -122,10 +141,12 @@ def test_output_outlives_worker_and_daemon(short_dir: Path) -> None:
 
 def test_the_keeper_ends_by_itself(short_dir: Path) -> None:
     """When no daemon comes, it does not stay for ever: it sleeps for a bounded time."""
-    subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), ""], check=False)
-    process = psutil.Process(keeper_of(short_dir))
-    eventually(lambda: process.cmdline() == ["sleep", str(limits.KEEPER_S)], "it sleeps")
-    assert keeper.end_previous(str(short_dir / "output"), process.pid)
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-S", pipekeeper.__file__, "0"]
+    with its, subprocess.Popen(command, stdin=its.fileno()) as process:
+        assert process.poll() is None
+        ours.close()
+        assert 0 == process.wait(60)
 
 
 def test_a_stranger_with_the_number_is_left_alone(short_dir: Path) -> None:
@@ -161,27 +182,87 @@ def test_a_killed_keeper_is_replaced(short_dir: Path, monkeypatch: pytest.Monkey
     asyncio.run(asyncio.wait_for(scene(), 60))
 
 
-def test_more_fifos_than_a_socket_takes(short_dir: Path) -> None:
-    """Hundreds of new FIFOs: all are kept, by one keeper."""
+def test_more_pipes_than_a_message_takes(short_dir: Path) -> None:
+    """Hundreds of new pipes, half of them let go: by one keeper, which has the other half."""
     names = [f"w{number}" for number in range(600)]
 
     async def scene() -> None:
         before = {child.pid for child in psutil.Process().children()}
         with outlets_in(short_dir) as outlets:
-            for name in names:
-                os.write(outlets.open(name).fd, name.encode())
+            pipes = {name: pipe_of(outlets.open(name)) for name in names}
+            for name in names[::2]:
+                outlets.forget(name)
             keepers = [c for c in psutil.Process().children() if c.pid not in before]
             assert [keeper_of(short_dir)] == [child.pid for child in keepers]
-            for name in names:  # as the daemon's death does, for those who still have it open
-                outlet = outlets.open(name)
-                outlet.close()
-                outlet.fd = os.open(outlet.path, os.O_RDWR | os.O_NONBLOCK)
-            assert names == [content(outlets.open(name)).decode() for name in names]
+
+            def are_kept() -> set[str]:
+                kept = keeper.find(str(short_dir / "output"), keepers[0].pid, pipes.values())
+                return {name for name, pipe in pipes.items() if pipe in kept}
+
+            eventually(lambda: are_kept() == set(names[1::2]), "the others are kept")
 
     asyncio.run(scene())
 
 
-def test_fifos_of_workers_that_are_gone(short_dir: Path) -> None:
+def test_a_pipe_of_which_only_the_worker_is_left(short_dir: Path) -> None:
+    """Daemon and keeper are killed: the next daemon finds the pipe at the worker itself."""
+    code = "import os, time; os.write(1, b'here'); time.sleep(600)"
+    worker = [sys.executable, "-c", code]
+    daemon = subprocess.run(
+        [sys.executable, "-c", DAEMON_ALONE, str(short_dir), *worker],
+        env={**os.environ, "SNG_TOKEN": "any"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    pid = int(daemon.stdout)
+    assert keeper.end_previous(str(short_dir / "output"), keeper_of(short_dir))
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            eventually(lambda: outlets.open("w").waiting() == len(b"here"), "it is read again")
+
+    asyncio.run(scene())
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(pid), "the worker is gone")
+
+
+def test_a_pipe_that_nobody_has_any_more(short_dir: Path) -> None:
+    """Daemon, worker and keeper are killed: it is said that output may be lost, and a new pipe is made."""
+    subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), ""], check=False)
+    assert keeper.end_previous(str(short_dir / "output"), keeper_of(short_dir))
+    problems: list[str] = []
+
+    async def scene() -> None:
+        outlets = Outlets(asyncio.get_running_loop(), str(short_dir), problems.append)
+        assert not outlets.has("w", OUT)
+        assert limits.PIPE_BYTES == outlets.open("w").capacity
+        outlets.close()
+
+    asyncio.run(scene())
+    assert ["cannot find the output of w: nobody has its pipe any more"] == problems
+
+
+def test_the_pipes_of_another_boot(short_dir: Path) -> None:
+    """Their numbers mean others now: nobody's pipe is opened by such a name, nor by none of ours."""
+    (short_dir / "output").mkdir()
+    ends = os.pipe()
+    os.symlink(f"another-boot pipe:[{os.fstat(ends[0]).st_ino}]", short_dir / "output" / "w.out")
+    os.mkfifo(short_dir / "output" / "v.out")
+    (short_dir / "output" / "u.out.new").touch()
+
+    async def scene() -> None:
+        with outlets_in(short_dir) as outlets:
+            assert not outlets.has("w", OUT)
+            assert not outlets.has("v", OUT)
+
+    asyncio.run(scene())
+    assert not list(short_dir.iterdir())
+    for end in ends:
+        os.close(end)
+
+
+def test_pipes_of_workers_that_are_gone(short_dir: Path) -> None:
     """What nobody will read is removed, and it is said how much that was."""
     subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), "print('lost')"], check=False)
 

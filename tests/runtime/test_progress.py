@@ -18,6 +18,7 @@ import pytest
 from supervisord_ng import limits
 from supervisord_ng.model.logs import backup_path
 from supervisord_ng.model.spec import LogSpec
+from supervisord_ng.runtime import keeper
 from supervisord_ng.runtime.captures import Captures
 from supervisord_ng.runtime.logfile import LogFile, Place, bytes_since, cut, place_of_end
 from supervisord_ng.runtime.progress import Notes, Progress, check_of
@@ -53,12 +54,20 @@ def capture_for_a_moment(directory: Path, spec: LogSpec, moment_s: float) -> Non
         daemon.kill()
 
 
+def end_left_in(directory: Path) -> int:
+    """Open what the worker of a dead daemon would have open."""
+    output = directory / "output"
+    pipe = os.readlink(output / "w.out").split()[1]
+    found = keeper.find(str(output), keeper.previous(str(output)), [pipe])
+    return os.open(found[pipe], os.O_RDWR)
+
+
 class Writer(threading.Thread):
     """Writes numbered lines as fast as they are taken, in pieces of a few lines, until it is told to end."""
 
-    def __init__(self, fifo: Path) -> None:
+    def __init__(self, end: int) -> None:
         super().__init__()
-        self._fd = os.open(fifo, os.O_RDWR)
+        self._fd = end
         self._end = threading.Event()
         self.count = 0
 
@@ -90,9 +99,8 @@ def test_killed_at_any_moment(short_dir: Path, form: str) -> None:
         captures.close()
         return writer.count
 
-    (short_dir / "output").mkdir()
-    os.mkfifo(short_dir / "output" / "w.out")
-    writer = Writer(short_dir / "output" / "w.out")
+    capture_for_a_moment(short_dir, spec, 0)
+    writer = Writer(end_left_in(short_dir))
     writer.start()
     try:
         for _ in range(rounds(2)):

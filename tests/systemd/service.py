@@ -65,9 +65,9 @@ class Service:
         self.machine.wait(self.unit, "active", "running")
 
     def sleepers(self) -> list[str]:
-        """How long those of its processes sleep that are called sleep, the keeper of output left out."""
+        """How long those of its processes sleep that are called sleep."""
         asked = [psutil.Process(pid).cmdline() for pid in self.machine.processes(self.unit)]
-        return sorted(args[1] for args in asked if args[:1] == ["sleep"] and args[1] != "3600")
+        return sorted(args[1] for args in asked if args[:1] == ["sleep"])
 
     def sng(self, *arguments: str, check: bool = True) -> str:
         """What sng says about this tree."""
