@@ -72,7 +72,7 @@ class DeadlineReached:
     __slots__ = ()
 
 
-Happening = (
+News = (
     Spawned
     | SpawnFailed
     | Ignored
@@ -82,8 +82,10 @@ Happening = (
     | Unresponsive
     | Dumped
     | said.Saying
-    | DeadlineReached
 )
+"""What the world tells of one child."""
+
+Happening = News | DeadlineReached
 
 
 # --- orders of the supervisor --------------------------------------------------------------------

@@ -27,15 +27,12 @@ from supervisord_ng.core.events import (
     Call,
     Connected,
     Disowned,
-    Dumped,
-    Emptied,
     Event,
     Exited,
     Found,
     FrameFromChild,
     FrameFromParent,
     FramesFromChildren,
-    Ignored,
     Kill,
     Lagged,
     Refuse,
@@ -45,15 +42,12 @@ from supervisord_ng.core.events import (
     ReportStored,
     Resume,
     Spawned,
-    SpawnFailed,
     Stop,
     Suspend,
     Tick,
-    Unresponsive,
     Word,
 )
 from supervisord_ng.core.memory import Memory
-from supervisord_ng.core.said import Saying
 from supervisord_ng.core.state import (
     ChildGone,
     ChildStarted,
@@ -75,17 +69,6 @@ from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
 
 FromOutside = Call | Reload | Stop | Kill | Refuse | Suspend | Resume
 _OF_THE_PAST = frozenset((*get_args(Word), *get_args(links.Frame), Lagged, Found))
-AboutChild = (
-    Spawned
-    | SpawnFailed
-    | Ignored
-    | BecameReady
-    | Exited
-    | Emptied
-    | Unresponsive
-    | Dumped
-    | Saying
-)
 
 
 def boot(
@@ -334,7 +317,7 @@ def _lagged(turn: Turn, event: Lagged) -> None:
     links.lagged(turn, event.lag_ns)
 
 
-def _about_child(turn: Turn, event: AboutChild) -> None:
+def _about_child(turn: Turn, event: life.News) -> None:
     """Drop what is not about the living incarnation; the one place where that is done."""
     child = turn.child(event.path)
     if child is not None and child.incarnation == event.incarnation:

@@ -12,6 +12,20 @@ from tests.support import eventually
 from tests.systemd.conftest import Installation
 from tests.systemd.machine import DONE_TIMEOUT_S, Machine
 
+TWO = """
+[supervisor.root]
+strategy = "one_for_all"
+children = ["first", "second"]
+
+[worker.first]
+command = ["sh", "-c", "(setsid sleep 86401 &) ; exec sleep 86402"]
+
+[worker.second]
+command = ["sleep", "86403"]
+"""
+SLEEPERS = ["86401", "86402", "86403"]
+"""What its processes are asked to sleep, for `Service.sleepers`."""
+
 
 class Service:
     """supervisord-ng@NAME. Used as a context: nothing of it is left when the context is left.

@@ -10,22 +10,10 @@ import pytest
 from tests.support import eventually
 from tests.systemd.conftest import Installation
 from tests.systemd.machine import DONE_TIMEOUT_S, Machine
-from tests.systemd.service import Service
+from tests.systemd.service import SLEEPERS, TWO, Service
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 
-TWO = """
-[supervisor.root]
-strategy = "one_for_all"
-children = ["first", "second"]
-
-[worker.first]
-command = ["sh", "-c", "(setsid sleep 86401 &) ; exec sleep 86402"]
-
-[worker.second]
-command = ["sleep", "86403"]
-"""
-SLEEPERS = ["86401", "86402", "86403"]
 
 pytestmark = [pytest.mark.systemd, pytest.mark.process, pytest.mark.root]
 

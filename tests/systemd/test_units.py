@@ -9,21 +9,9 @@ import pytest
 from tests.support import eventually
 from tests.systemd.conftest import Installation
 from tests.systemd.machine import DONE_TIMEOUT_S, Machine
-from tests.systemd.service import Service
+from tests.systemd.service import TWO, Service
 
 pytestmark = [pytest.mark.systemd, pytest.mark.process, pytest.mark.root]
-
-TWO = """
-[supervisor.root]
-strategy = "one_for_all"
-children = ["first", "second"]
-
-[worker.first]
-command = ["sh", "-c", "(setsid sleep 86401 &) ; exec sleep 86402"]
-
-[worker.second]
-command = ["sleep", "86403"]
-"""
 
 
 def test_active_means_that_the_tree_is_up(machine: Machine, installation: Installation) -> None:
