@@ -156,11 +156,11 @@ def test_who_escapes_keeps_the_worker_from_being_gone(way: str, make: Make, tmp_
 
 
 def test_who_forgets_its_environment_is_held_by_the_cgroup(tmp_path: Path) -> None:
-    """The one way out of a worker without cgroup is none out of a cgroup."""
+    """The one way out of a worker without cgroup is none out of a cgroup, for who was born in it."""
     note = tmp_path / "pid"
 
     async def scene(world: Isolated) -> None:
-        pid = world.script(NAMELESS + STAY, str(note))
+        pid = world.script(NAMELESS + STAY, str(note), no_new_privileges=True)
         fugitive = await escaped(note)
         world.reaper.signal_group(pid, signal.SIGKILL)
         await world.gone(pid)
