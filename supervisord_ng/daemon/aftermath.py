@@ -65,7 +65,7 @@ def _clean(runtime_dir: str, *, stopping: bool) -> int:
     socket = os.path.join(runtime_dir, paths.HEARTBEAT_SOCKET)
     ended, survivors = leftovers.end_leftovers(f"ipc://{socket}")
     output = os.path.join(runtime_dir, paths.OUTPUT_DIRECTORY)
-    survivors += [pid for pid in keeper.everyone(output) if not keeper.end_previous(output, pid)]
+    survivors += keeper.end(output, keeper.everyone(output))
     if cgroups is not None:
         cgroups.close()
     if ended:

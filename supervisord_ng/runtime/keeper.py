@@ -18,14 +18,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from supervisord_ng import limits
 from supervisord_ng.runtime import pipekeeper, procfs
 
 MARK = "SNG_KEEPER"  # in its environment: the directory whose pipes it keeps
 _WORKERS_MARK = b"SNG_TOKEN="
-_PID_FILE = "keeper.pid"
 _FULL = (errno.EAGAIN, errno.ETOOMANYREFS)  # of its socket; of what a user may have on its way
 
 
@@ -72,8 +71,6 @@ class Keeper:
         if self._again is not None:
             self._again.cancel()
             self._again = None
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._directory, _PID_FILE))
 
     def _renew(self) -> None:
         """Start a keeper that has all pipes from its beginning; then the one before it ends."""
@@ -107,8 +104,6 @@ class Keeper:
                 start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
             )
             popen.returncode = 0  # as in `runtime.spawner`: nobody else may wait for it
-            with open(os.path.join(self._directory, _PID_FILE), "w", encoding="ascii") as file:
-                file.write(f"{popen.pid}\n")
             return os.pidfd_open(popen.pid), ours
         except OSError:
             ours.close()
@@ -145,33 +140,23 @@ class Keeper:
 
 
 # --- what an earlier daemon has left ---------------------------------------------------------------------
-def previous(directory: str) -> int | None:
-    """The pid of the keeper that an earlier daemon has left, if any; to be asked before `Keeper.keep`."""
-    try:
-        with open(os.path.join(directory, _PID_FILE), encoding="ascii", errors="replace") as file:
-            text = file.read(limits.PID_FILE_MAX).strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() and int(text) > 1 else None
-
-
 def everyone(directory: str) -> list[int]:
-    """The pids of all keepers of this directory, also of one whose pid file somebody has removed with it."""
+    """The pids of all keepers of this directory; to be asked before there is one of this daemon."""
     return [pid for pid in procfs.everybody() if _is_keeper(pid, directory)]
 
 
-def find(directory: str, pid: int | None, pipes: Collection[str]) -> dict[str, str]:
+def find(directory: str, keepers: Collection[int], pipes: Collection[str]) -> dict[str, str]:
     """Find pipes of a daemon that is dead: the path by which each can be opened.
 
     Args:
         directory: in which they have names.
-        pid: of the keeper, as `previous` has found it.
+        keepers: their pids, as `everyone` has found them.
         pipes: as proc(5) calls them, "pipe:[INODE]".
     """
     found: dict[str, str] = {}
     deadline = time.monotonic() + limits.KEEPER_CATCH_UP_S
-    while pid is not None and _is_keeper(pid, directory):
-        found = _opened_by(pid)
+    while living := [pid for pid in keepers if _is_keeper(pid, directory)]:
+        found = {pipe: path for pid in living for pipe, path in _opened_by(pid).items()}
         if found.keys() >= set(pipes) or time.monotonic() > deadline:
             break
         time.sleep(limits.KEEPER_LOOK_S)  # what was sent last it may not have received yet
@@ -184,13 +169,16 @@ def find(directory: str, pid: int | None, pipes: Collection[str]) -> dict[str, s
     return {pipe: found[pipe] for pipe in pipes if pipe in found}
 
 
-def end_previous(directory: str, pid: int | None) -> bool:
-    """End the keeper of a daemon that is dead, as `previous` has found it; say whether it is gone."""
-    if pid is None:
-        return True
+def end(directory: str, keepers: Iterable[int]) -> list[int]:
+    """End the keepers of a daemon that is dead, as `everyone` has found them; return who can not be ended."""
+    return [pid for pid in keepers if not _end(directory, pid)]
+
+
+def _end(directory: str, pid: int) -> bool:
+    """Say whether it is gone."""
     try:
         pidfd = os.pidfd_open(pid)
-    except (ProcessLookupError, OverflowError):
+    except ProcessLookupError:
         return True
     try:
         # Looked at with the descriptor open, so that the number can not pass to a stranger in between.

@@ -108,7 +108,8 @@ class Outlets:
         self._room = _room()
         self._on_problem = on_problem
         self._keeper = Keeper(loop, self._directory, self._fds, on_problem)
-        before = keeper.previous(self._directory)
+        # None of a daemon that ended in order, which has removed its directory.
+        before = keeper.everyone(self._directory) if os.path.exists(self._directory) else []
         try:
             os.makedirs(self._directory, _DIRECTORY_MODE, exist_ok=True)
             self._progress = Progress(os.path.join(self._directory, _PROGRESS))
@@ -117,8 +118,8 @@ class Outlets:
             why = (error.strerror or str(error)).lower()
             text = f"cannot use output directory {self._directory}: {why}"
             raise SupervisordNGError(text) from error
-        if not keeper.end_previous(self._directory, before):
-            on_problem(f"cannot end process {before}, which kept the output of an earlier daemon")
+        for pid in keeper.end(self._directory, before):
+            on_problem(f"cannot end process {pid}, which kept the output of an earlier daemon")
 
     def open(self, name: str, stream: str = OUT) -> Outlet:
         """The pipe of one stream of the worker `name`; with what an earlier daemon left in it.
@@ -165,8 +166,8 @@ class Outlets:
     def _fds(self) -> list[int]:
         return [outlet.fd for outlet in self._open.values()]
 
-    def _recover(self, before: int | None) -> None:
-        """Open what an earlier daemon has left, with the help of its keeper."""
+    def _recover(self, before: list[int]) -> None:
+        """Open what an earlier daemon has left, with the help of its keepers."""
         left: dict[str, str] = {}  # pipes by file name
         boot = procfs.boot_id()
         for file in sorted(os.listdir(self._directory)):

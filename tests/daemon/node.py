@@ -61,7 +61,7 @@ class Node:
         if -signal.SIGKILL in (process.returncode, *self._ended_with):
             leftovers.end_leftovers(f"ipc://{self.runtime_dir / paths.HEARTBEAT_SOCKET}")
         output = str(self.runtime_dir / paths.OUTPUT_DIRECTORY)
-        assert keeper.end_previous(output, keeper.previous(output))
+        assert not keeper.end(output, keeper.everyone(output))
 
     def start(self) -> None:
         """Start the daemon; returns at once."""

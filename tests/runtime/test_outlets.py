@@ -67,8 +67,7 @@ def outlets_in(directory: Path) -> Iterator[Outlets]:
 
 def keeper_of(directory: Path) -> int:
     """The pid of the keeper, which must be there."""
-    pid = keeper.previous(str(directory / "output"))
-    assert pid is not None
+    (pid,) = keeper.everyone(str(directory / "output"))
     return pid
 
 
@@ -150,18 +149,11 @@ def test_the_keeper_ends_by_itself(short_dir: Path) -> None:
 
 
 def test_a_stranger_with_the_number_is_left_alone(short_dir: Path) -> None:
-    """The number of a keeper that is long gone may belong to anybody."""
-    (short_dir / "output").mkdir()
-    stranger = subprocess.Popen(["sleep", "60"])
-    (short_dir / "output" / "keeper.pid").write_text(f"{stranger.pid}\n")
-
-    async def scene() -> None:
-        with outlets_in(short_dir):
-            assert stranger.poll() is None
-
-    asyncio.run(scene())
-    stranger.kill()
-    stranger.wait()
+    """The number of a keeper that is gone may belong to anybody."""
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        assert not keeper.end(str(short_dir / "output"), [stranger.pid])
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_a_killed_keeper_is_replaced(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +166,7 @@ def test_a_killed_keeper_is_replaced(short_dir: Path, monkeypatch: pytest.Monkey
         outlets.open("w")
         first = keeper_of(short_dir)
         os.kill(first, signal.SIGKILL)
-        while not problems or keeper_of(short_dir) == first:
+        while not problems or keeper.everyone(str(short_dir / "output")) in ([], [first]):
             await asyncio.sleep(0)
         assert ["the keeper of workers' output was killed; starting another"] == problems
         outlets.close()
@@ -196,7 +188,7 @@ def test_more_pipes_than_a_message_takes(short_dir: Path) -> None:
             assert [keeper_of(short_dir)] == [child.pid for child in keepers]
 
             def are_kept() -> set[str]:
-                kept = keeper.find(str(short_dir / "output"), keepers[0].pid, pipes.values())
+                kept = keeper.find(str(short_dir / "output"), [keepers[0].pid], pipes.values())
                 return {name for name, pipe in pipes.items() if pipe in kept}
 
             eventually(lambda: are_kept() == set(names[1::2]), "the others are kept")
@@ -216,7 +208,7 @@ def test_a_pipe_of_which_only_the_worker_is_left(short_dir: Path) -> None:
         check=False,
     )
     pid = int(daemon.stdout)
-    assert keeper.end_previous(str(short_dir / "output"), keeper_of(short_dir))
+    assert not keeper.end(str(short_dir / "output"), [keeper_of(short_dir)])
 
     async def scene() -> None:
         with outlets_in(short_dir) as outlets:
@@ -230,7 +222,7 @@ def test_a_pipe_of_which_only_the_worker_is_left(short_dir: Path) -> None:
 def test_a_pipe_that_nobody_has_any_more(short_dir: Path) -> None:
     """Daemon, worker and keeper are killed: it is said that output may be lost, and a new pipe is made."""
     subprocess.run([sys.executable, "-c", DAEMON, str(short_dir), ""], check=False)
-    assert keeper.end_previous(str(short_dir / "output"), keeper_of(short_dir))
+    assert not keeper.end(str(short_dir / "output"), [keeper_of(short_dir)])
     problems: list[str] = []
 
     async def scene() -> None:
