@@ -180,8 +180,6 @@ class Outlets:
                     left[file] = pipe
                 else:  # of another life of the host, where the number meant another pipe
                     os.unlink(path)
-        if not left:
-            return
         found = keeper.find(self._directory, before, left.values())
         for file, pipe in left.items():
             fd = _open_again(found.get(pipe, ""), pipe)
