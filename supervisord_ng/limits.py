@@ -172,6 +172,9 @@ HEARTBEAT_FRAMES_MAX = 8  # frames of one message; the protocol needs five
 HEARTBEAT_RECEIVE_HWM = (
     100  # messages that one connection may have waiting in the daemon (ZMQ_RCVHWM)
 )
+HEARTBEAT_CONNECTIONS_PER_WORKER = 8  # on average over the workers of one user: they may fork
+HEARTBEAT_CONNECTIONS_MIN = 128  # of one user in any case
+HEARTBEAT_DESCRIPTORS_SPARED = 64  # free ones that are not spent on connections: libzmq aborts
 HEARTBEAT_HANDSHAKE_MS = 5_000  # a connection that says nothing is dropped (ZMQ_HANDSHAKE_IVL)
 HEARTBEAT_RECONNECT_MS = 100  # the SDK tries to reach an absent daemon, first after this time ...
 HEARTBEAT_RECONNECT_MAX_MS = 1_000  # ... then ever later up to this; well below the default timeout

@@ -1,43 +1,71 @@
-"""Connections of a ZeroMQ socket that end before they have said anything.
+"""The connections of a ZeroMQ socket on ipc: who may have one, how many, and which end without a word.
 
-libzmq breaks a connection off when a frame is too large or the bytes are none of ZeroMQ's, and tells nobody but
-a monitor, zmq_socket_monitor(3), and that not why. But who is honest says at least one whole message; so a
-connection that ends without one is counted, whatever it was.
+libzmq accepts whoever comes, and aborts the process when no descriptor is left for the next one
+(ipc_listener.cpp, in 4.3.5 still). It would ask us who may speak (ZAP, rfc.zeromq.org/spec/27), but only
+when the peer has sent its greeting, and until then anybody could hold as many connections as there are
+descriptors. So we look at each when the monitor tells that it was accepted, zmq_socket_monitor(3): the
+kernel says whose it is (SO_PEERCRED, unix(7)). One that may not be is shut down, which libzmq takes for the
+end of its peer. Who is let in later comes by itself: a DEALER tries again after any such end; after ZAP's
+400 it would not.
+
+libzmq's own thread waits while the monitor's queue is full. That is the bound for a flood: however long we
+look away, no more than some 1,000 connections are accepted that we have not looked at. Closing is safe
+meanwhile: the end of the context wakes that thread, zmq_ctx_term(3).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
+import socket
+import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import zmq
 
+from supervisord_ng import limits
+
 _ENDPOINT = "inproc://connections"
-_EVENTS = zmq.EVENT_DISCONNECTED
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 class Connections:
-    """Knows the connections of a socket that have spoken, and notices the end of each.
+    """Looks at every new connection of a socket, and notices the end of each.
 
     Args:
-        socket: a bound ROUTER; its thread must call every method.
-        on_silent_end: called for each connection that ended without a message.
+        context: of the socket.
+        socket: a ROUTER that is not bound yet; its thread must call every method.
+        path: that it will be bound at.
+        allowance: how many connections a user may have at a time, by uid; 0: that user is a stranger.
+        on_refused: told, in words, of each connection that was shut down.
+        on_silent_end: called for each other connection that ended without a message.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         socket: zmq.Socket[bytes],
+        path: str,
+        allowance: Callable[[int], int],
+        on_refused: Callable[[str], None],
         on_silent_end: Callable[[], None],
     ) -> None:
+        self._path = path
+        self._allowance = allowance
+        self._on_refused = on_refused
         self._on_silent_end = on_silent_end
+        self._owners: dict[int, int | None] = {}  # descriptor to uid; None: refused
+        self._counts: Counter[int] = Counter()  # of those that are not refused, by uid
         self._spoken: dict[bytes, int] = {}  # identity to descriptor
         self._identities: dict[int, bytes] = {}
-        self._ended: list[int] = []  # what they said may still be waiting to be read
+        self._ended: list[tuple[int, bool]] = []  # and whether refused; words may wait to be read
         self._monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._monitor.linger = 0
-        # libzmq's own thread waits for us when this is full, and has the lock that closing needs
-        self._monitor.rcvhwm = 0
+        self._monitor.rcvhwm = 1  # on top of the 1,000 that libzmq gives its own end
         socket.monitor(_ENDPOINT, _EVENTS)
         self._monitor.connect(_ENDPOINT)
 
@@ -52,27 +80,93 @@ class Connections:
             self._spoken[identity] = descriptor
             self._identities[descriptor] = identity
 
-    def read(self) -> None:
-        """Note which connections have ended. To be called before messages are read."""
-        while True:
+    def read(self, limit: int) -> bool:
+        """Look at up to `limit` connections that have begun or ended. To be called before messages are read.
+
+        Returns:
+            Whether to come back for more of them.
+        """
+        for _ in range(limit):
             try:
                 event, _ = self._monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return False
             # 16 bits of event, 32 bits of value, in the host's byte order
+            number = int.from_bytes(event[:2], sys.byteorder)
             descriptor = int.from_bytes(event[2:6], sys.byteorder, signed=True)
-            identity = self._identities.pop(descriptor, None)
-            if identity is None:
-                self._ended.append(descriptor)
+            if number == zmq.EVENT_ACCEPTED:
+                self._begun(descriptor)
             else:
-                del self._spoken[identity]
+                self._over(descriptor)
+        return True
 
     def settle(self) -> None:
         """All messages that had come by the last `read` are read: who has said nothing never will."""
-        for descriptor in self._ended:
+        for descriptor, is_refused in self._ended:
             identity = self._identities.pop(descriptor, None)
-            if identity is None:
-                self._on_silent_end()
-            else:
+            if identity is not None:
                 del self._spoken[identity]
+            elif not is_refused:
+                self._on_silent_end()
         self._ended.clear()
+
+    def _begun(self, descriptor: int) -> None:
+        connection = self._own(descriptor)
+        if connection is None:
+            return
+        with connection:
+            size = _CREDENTIALS.size
+            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            pid, uid, _ = _CREDENTIALS.unpack(told)
+            why = self._why_not(uid, descriptor)
+            if why is None:
+                self._owners[descriptor] = uid
+                self._counts[uid] += 1
+                return
+            self._owners[descriptor] = None
+            with contextlib.suppress(OSError):  # it has ended by itself
+                connection.shutdown(socket.SHUT_RDWR)
+        self._on_refused(f"cannot accept connection of uid {uid} (pid {pid}): {why}")
+
+    def _own(self, descriptor: int) -> socket.socket | None:
+        """Hold on to the connection with this number; None if it has ended.
+
+        The number is libzmq's to close, in its own thread, and may stand for something else by now. What
+        we hold keeps what it is: another connection at our path if any, judged by its own credentials.
+        """
+        try:
+            held = socket.socket(fileno=os.dup(descriptor))
+        except OSError:
+            return None
+        if held.family != socket.AF_UNIX or held.getsockname() != self._path:
+            held.close()
+            return None
+        return held
+
+    def _why_not(self, uid: int, descriptor: int) -> str | None:
+        """Why a user may not have this connection, None if it may."""
+        allowed = self._allowance(uid)
+        if not allowed:
+            return "no worker runs as that user"
+        if self._counts[uid] >= allowed:
+            return f"that user has {allowed} already"
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # The kernel gives the lowest number that is free.
+        if descriptor >= most - limits.HEARTBEAT_DESCRIPTORS_SPARED:
+            return f"of {most} open files nearly all are in use"
+        return None
+
+    def _over(self, descriptor: int) -> None:
+        is_refused = False
+        if descriptor in self._owners:
+            uid = self._owners.pop(descriptor)
+            is_refused = uid is None
+            if uid is not None:
+                self._counts[uid] -= 1
+                if not self._counts[uid]:
+                    del self._counts[uid]
+        identity = self._identities.pop(descriptor, None)
+        if identity is None:
+            self._ended.append((descriptor, is_refused))
+        else:
+            del self._spoken[identity]

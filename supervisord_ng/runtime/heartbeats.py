@@ -1,9 +1,9 @@
 """The daemon's end of the worker protocol: one ROUTER, drained in bounded batches.
 
-Who speaks is settled three times: by the token of the incarnation, by the uid that the kernel saw
-connecting (libzmq's `Peer-Address`), and by whether that process belongs to the worker. What
-fails is counted in `rejected` and dropped. What the messages mean, and who is late, is not known
-here.
+Who may connect is settled by the uid that the kernel saw (`runtime.connections`). Who speaks is
+settled three times: by the token of the incarnation, by that uid (libzmq's `Peer-Address`), and by
+whether that process belongs to the worker. What fails is counted in `rejected` and dropped. What
+the messages mean, and who is late, is not known here.
 
 The rules of an edge-triggered zmq.FD (zmq_getsockopt(3), ZMQ_FD): it becomes readable once for
 any number of messages, and a send may swallow the edge. So: read until EAGAIN or to the end of
@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable
 
 import zmq
@@ -43,7 +44,7 @@ from supervisord_ng.wire.heartbeat import (
     split,
 )
 
-SOCKET_MODE = 0o666  # anyone may connect: credentials and token decide, workers run as any user
+SOCKET_MODE = 0o666  # credentials and token decide who stays: workers run as any user
 
 _ANSWERS = (Ready, Stacks)
 
@@ -101,6 +102,7 @@ class HeartbeatServer:
         self._belongs = belongs
         self._on_rejected = on_rejected
         self._workers: dict[bytes, _Worker] = {}
+        self._users: Counter[int] = Counter()  # how many of them run as whom
         self._awaited: set[bytes] = set()  # tokens of workers whose next word somebody waits for
         self._traffic = Traffic()
         self._gathering: asyncio.TimerHandle | None = None
@@ -112,7 +114,9 @@ class HeartbeatServer:
         self._socket.rcvhwm = limits.HEARTBEAT_RECEIVE_HWM
         self._socket.handshake_ivl = limits.HEARTBEAT_HANDSHAKE_MS
         self._socket.router_mandatory = 1  # a send to somebody who left fails instead of vanishing
-        self._connections = Connections(self._context, self._socket, self._ended_silently)
+        self._connections = Connections(
+            self._context, self._socket, path, self._allowance, self.reject, self._ended_silently
+        )
         try:
             self._socket.bind(self.endpoint)
             os.chmod(path, SOCKET_MODE)  # libzmq's bind goes by the umask
@@ -148,6 +152,7 @@ class HeartbeatServer:
         owner = os.geteuid() if uid is None else uid
         worker = _Worker(path, incarnation, owner, interval_ms, timeout_ms)
         self._workers[token.encode()] = worker
+        self._users[owner] += 1
         self._traffic.add(interval_ms, timeout_ms)
         if awaited:
             self._await(token.encode())
@@ -158,6 +163,7 @@ class HeartbeatServer:
         worker = self._workers.pop(token.encode(), None)
         if worker is not None:
             self._traffic.remove(worker.interval_ms, worker.timeout_ms)
+            self._users[worker.uid] -= 1
 
     def send_stop(self, token: str, grace_ms: int | None) -> bool:
         """Ask a worker to end within `grace_ms` (None: for ever). False: it is not connected."""
@@ -193,6 +199,15 @@ class HeartbeatServer:
         """Count something that was said and is dropped; `why` in words."""
         self.rejected += 1
         self._on_rejected(why)
+
+    def _allowance(self, uid: int) -> int:
+        """How many connections a user may have at a time."""
+        workers = self._users[uid]
+        if not workers and uid not in (0, os.geteuid()):
+            return 0
+        return max(
+            limits.HEARTBEAT_CONNECTIONS_MIN, workers * limits.HEARTBEAT_CONNECTIONS_PER_WORKER
+        )
 
     def _ended_silently(self) -> None:
         self.reject(
@@ -248,7 +263,8 @@ class HeartbeatServer:
     def _drain(self, limit: int) -> None:
         """Read up to `limit` messages, pass on what is valid, and come back for the rest."""
         received: list[Received] = []
-        self._connections.read()
+        if self._connections.read(limit):
+            self._ask_turn()
         for _ in range(limit):
             try:
                 identity, address, frames = self._receive()
