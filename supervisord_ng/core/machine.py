@@ -249,6 +249,12 @@ def _take(turn: Turn, event: Event) -> None:
             pass
         case Beats():
             _beats(turn, event)
+        case FramesFromChildren(frames=frames):
+            for said in frames:
+                # Each as if it had come alone: what it leads to is known before the next.
+                remote.receive(turn, said.remote, said.frame)
+                if turn.inbox:
+                    _settle(turn)
         case Lagged():
             _lagged(turn, event)
         case (
@@ -260,12 +266,6 @@ def _take(turn: Turn, event: Event) -> None:
             | ReportsArrived()
         ):
             links.take(turn, event)
-        case FramesFromChildren(frames=frames):
-            for (
-                frame
-            ) in frames:  # each as if it had come alone: what it leads to is known before the next
-                links.take(turn, frame)
-                _settle(turn)
         case Found():
             _found(turn, event)
         case Disowned():

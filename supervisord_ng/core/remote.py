@@ -45,6 +45,7 @@ from supervisord_ng.model.link import (
 from supervisord_ng.model.link import Order as RemoteOrder
 from supervisord_ng.model.reports import Context, Decision, EventName
 
+_AfterHello = ChildBeat | Goodbye  # the beat first: a type that does not fit costs most of a look
 _WANTED = (Phase.LOST, Phase.STARTING, Phase.RUNNING)
 
 
@@ -86,16 +87,19 @@ def receive(turn: Turn, name: str, frame: FromChild) -> None:
     link = turn.links.get(name)
     if link is None:
         return
-    if isinstance(frame, Hello):
+    if not isinstance(frame, _AfterHello):
         _hello(turn, name, link, frame)
         return
     if frame.boot != link.peer or frame.to != turn.node.boot or frame.seq <= link.heard_seq:
         return
-    _heard(turn, name, frame.seq)
     match frame:
-        case ChildBeat(tree=tree):
-            _judge(turn, name, tree)
-        case Goodbye():
+        case ChildBeat(seq=seq, tree=tree):
+            judge_at = turn.now + link.spec.heartbeat.timeout_ns
+            turn.put_link(name, replace(link, heard_seq=seq, judge_at=judge_at, judged=tree))
+            if tree != link.judged:  # a beat that says nothing new is the rule
+                _judge(turn, name, tree)
+        case Goodbye(seq=seq):
+            _change(turn, name, heard_seq=seq)
             _lose(turn, name, orderly=True)
 
 
@@ -119,10 +123,11 @@ def expire(turn: Turn) -> None:
     """Judge who is silent, beat to the others."""
     if not turn.links_due:
         return
+    now = turn.now
     for name, link in turn.links.items():
-        if link.judge_at is not None and link.judge_at <= turn.now:
+        if link.judge_at is not None and link.judge_at <= now:
             _lose(turn, name, orderly=False)
-        elif link.beat_at is not None and link.beat_at <= turn.now:
+        elif link.beat_at is not None and link.beat_at <= now:
             assert link.said is not None, "a beat before the welcome"
             _beat(turn, name, link.said)  # `tell` has said what is wanted since
     turn.look_at_links_again()
@@ -165,11 +170,20 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
     if link.peer != hello.boot:
         _change(turn, name, peer=hello.boot, last=hello.boot)
         _note(turn, link.path, EventName.LINK_UP)
-    _heard(turn, name, hello.seq)
+    judge_at = turn.now + link.spec.heartbeat.timeout_ns
     interval = min(link.spec.heartbeat.interval_ns, hello.interval_ns)
     # A hello may be older than what has been taken since from the same store.
     taken = max(link.taken, hello.acked) if same else hello.acked
-    _change(turn, name, answer=hello.seq, taken=taken, interval_ns=interval)
+    _change(
+        turn,
+        name,
+        heard_seq=hello.seq,
+        judge_at=judge_at,
+        answer=hello.seq,
+        taken=taken,
+        interval_ns=interval,
+        judged=None,
+    )
     turn.told[name] = None
     _judge(turn, name, hello.tree)
 
@@ -219,7 +233,7 @@ def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> Non
 def _lose(turn: Turn, name: str, *, orderly: bool) -> None:
     """Nothing more is heard of that node."""
     link = turn.links[name]
-    _change(turn, name, peer=None, judge_at=None, beat_at=None, said=None, answer=None)
+    _change(turn, name, peer=None, judge_at=None, beat_at=None, said=None, answer=None, judged=None)
     child = turn.child(link.path)
     incarnation = 0 if child is None else child.incarnation
     reason = SHUTDOWN if orderly else NOCONNECTION
@@ -280,17 +294,12 @@ def _order(turn: Turn, link: Downlink) -> RemoteOrder:
     return RemoteOrder("kill" if child.phase is Phase.KILLING else "stop", child.incarnation)
 
 
-def _heard(turn: Turn, name: str, seq: int) -> None:
-    link = turn.links[name]
-    _change(turn, name, heard_seq=seq, judge_at=turn.now + link.spec.heartbeat.timeout_ns)
-
-
 def _beat(turn: Turn, name: str, order: RemoteOrder) -> None:
     link = turn.links[name]
     assert link.peer is not None
     seq = link.seq + 1
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))
-    _change(turn, name, seq=seq, said=order, beat_at=_next_beat(turn, link))
+    turn.put_link(name, replace(link, seq=seq, said=order, beat_at=_next_beat(turn, link)))
 
 
 def _next_beat(turn: Turn, link: Downlink) -> int:

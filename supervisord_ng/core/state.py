@@ -273,6 +273,7 @@ class Downlink(msgspec.Struct, frozen=True):
     taken: int = 0  # its crash reports up to this number are here, or being written
     life: str | None = None  # of the tree below that runs on our behalf
     said: RemoteOrder | None = None  # the last order told
+    judged: TreeNow | None = None  # the tree as last told, until the child's record changes
 
 
 class Outbox(msgspec.Struct, frozen=True):

@@ -34,20 +34,21 @@ class Turn:
 
     `now` is its time, `effects` what it asks of the world, `inbox` what the parts of the tree have still to
     tell one another before the step is over. `told` are the remote children that may have to be told something
-    when it is. `node` is the state but for its supervisors and its links to the nodes below.
+    when it is. `links` are those to the nodes below by the name of the remote child, to be read only. `node` is
+    the state but for its supervisors and these links.
     """
 
     __slots__ = (
         "_copied",
         "_deadline_moved",
         "_inexact",
-        "_links",
         "_links_at",
         "_links_copied",
         "_supervisors",
         "_supervisors_copied",
         "effects",
         "inbox",
+        "links",
         "node",
         "now",
         "told",
@@ -59,7 +60,7 @@ class Turn:
         self._copied: set[str] = set()  # supervisors whose `children` are this turn's own
         self._deadline_moved = False
         self._inexact: set[str] = set()  # supervisors whose earliest deadline has to be looked for
-        self._links = state.downlinks
+        self.links = state.downlinks
         self._links_copied = False
         self._links_at = state.links_at
         self.now = now
@@ -147,35 +148,28 @@ class Turn:
             if isinstance(child.spec, RemoteSpec):
                 self._keep_link(child, child.spec)
 
-    @property
-    def links(self) -> dict[str, Downlink]:
-        """The links to the nodes below by the name of the remote child; to be read only."""
-        return self._links
-
     def put_link(self, name: str, link: Downlink) -> None:
         """Put a link into its place."""
         if not self._links_copied:
-            self._links = dict(self._links)
+            self.links = dict(self.links)
             self._links_copied = True
-        self._links[name] = link
+        self.links[name] = link
+        first = self._links_at
         for time in (link.beat_at, link.judge_at):
-            if time is not None and (self._links_at is None or time < self._links_at):
-                self._links_at = time
+            if time is not None and (first is None or time < first):
+                first = self._links_at = time
 
     def drop_link(self, name: str) -> None:
         """Forget a link; what still comes over it says nothing."""
-        self._links = {other: link for other, link in self._links.items() if other != name}
+        self.links = {other: link for other, link in self.links.items() if other != name}
         self._links_copied = True
         self.told.pop(name, None)
 
     def look_at_links_again(self) -> None:
         """Find the earliest time that a link waits for."""
-        times = [
-            time
-            for link in self._links.values()
-            for time in (link.beat_at, link.judge_at)
-            if time is not None
-        ]
+        links = self.links.values()
+        times = [link.beat_at for link in links if link.beat_at is not None]
+        times += [link.judge_at for link in links if link.judge_at is not None]
         self._links_at = min(times, default=None)
 
     @property
@@ -185,11 +179,11 @@ class Turn:
 
     def _keep_link(self, child: ChildState, spec: RemoteSpec) -> None:
         """There is a link for each remote child, by its specification of now."""
-        link = self._links.get(child.name)
+        link = self.links.get(child.name)
         if link is None:
             self.put_link(child.name, Downlink(child.path, spec))
-        elif link.spec is not spec or link.path != child.path:
-            self.put_link(child.name, replace(link, path=child.path, spec=spec))
+        elif link.spec is not spec or link.path != child.path or link.judged is not None:
+            self.put_link(child.name, replace(link, path=child.path, spec=spec, judged=None))
         self.told[child.name] = None
 
     def look_again(self, path: str) -> None:
@@ -246,7 +240,7 @@ class Turn:
             self.node,
             supervisors=self._supervisors,
             deadline=deadline,
-            downlinks=self._links,
+            downlinks=self.links,
             links_at=self._links_at,
         )
         return state, tuple(self.effects)
