@@ -71,7 +71,7 @@ fast: $(STAMP) ## the tests that take no time
 
 seeds: $(STAMP) ## N=1000 simulated histories of one node, and a tenth as many of fleets
 	@$(BIN)/python -m supervisord_ng.sim.run --quiet --seeds $(N)
-	@$(BIN)/python -m supervisord_ng.sim.fleet --seeds $$(( ($(N) + 9) / 10 ))
+	@$(BIN)/python -m supervisord_ng.sim.fleet --quiet --seeds $$(( ($(N) + 9) / 10 ))
 
 wheel: $(STAMP) ## what users install, and its sources, into dist/
 	@$(BIN)/hatchling build -d dist

@@ -66,6 +66,7 @@ class ChildMemory(msgspec.Struct, frozen=True, omit_defaults=True):
     counted: bool = False
     dynamic: bool = False
     renew: bool = False
+    life: str | None = None
     spec: ChildSpec | None = None
 
 

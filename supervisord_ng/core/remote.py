@@ -58,8 +58,7 @@ def obey(turn: Turn, order: Order) -> None:
         case StartTree():
             # Nobody waits for a remote: its siblings start, and it is there when its node is.
             phase = Phase.LOST if link.peer is None else Phase.STARTING
-            turn.put_child(replace(child, phase=phase, ready=True, deadline=None))
-            _change(turn, child.name, life=None)
+            turn.put_child(replace(child, phase=phase, ready=True, deadline=None, life=None))
             _note(turn, child.path, EventName.STARTING)
             turn.inbox.append(ChildStarted(names.parent(child.path), child.name))
         case StopTree():
@@ -77,7 +76,7 @@ def _spares(turn: Turn) -> bool:
 
 
 def _ended(turn: Turn, child: ChildState, reason: ExitReason) -> None:
-    _change(turn, child.name, life=None)
+    turn.put_child(replace(child, life=None))
     turn.inbox.append(Exited(child.path, child.incarnation, reason))
 
 
@@ -210,9 +209,9 @@ def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
     if child.phase in (Phase.STOPPING, Phase.KILLING):
         if obeyed and tree.state == "down":
             _ended(turn, child, KILLED if child.phase is Phase.KILLING else SHUTDOWN)
-    elif link.life is not None and tree.life != link.life:
+    elif child.life is not None and tree.life != child.life:
         _ended(turn, child, UNKNOWN)  # what we knew has ended, and nobody has told how
-    elif tree.state == "down" and (obeyed or link.life is not None):
+    elif tree.state == "down" and (obeyed or child.life is not None):
         _ended(turn, child, tree.reason or UNKNOWN)
     else:
         _holds(turn, child, tree, obeyed=obeyed)
@@ -220,8 +219,9 @@ def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
 
 def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> None:
     """Nothing has ended: it runs on our behalf, or is on its way there."""
-    if obeyed and tree.state in ("starting", "up") and turn.links[child.name].life != tree.life:
-        _change(turn, child.name, life=tree.life)
+    if obeyed and tree.state in ("starting", "up") and child.life != tree.life:
+        child = replace(child, life=tree.life)
+        turn.put_child(child)
     phase = Phase.RUNNING if obeyed and tree.state == "up" else Phase.STARTING
     if child.phase is not phase:
         since = child.since if phase is Phase.STARTING else turn.now
@@ -244,7 +244,7 @@ def _lose(turn: Turn, name: str, *, orderly: bool) -> None:
         _ended(turn, child, reason)
         return
     if orderly:  # it comes back as another life, and that will be no fault
-        _change(turn, name, life=None)
+        child = replace(child, life=None)
     else:
         _report_lost(turn, link, child)
     if link.spec.on_lost == "exit" and not orderly:

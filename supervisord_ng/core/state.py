@@ -99,6 +99,7 @@ class ChildState(msgspec.Struct, frozen=True):
     dynamic: bool = False  # added at run time; forgotten when its supervisor restarts
     renew: bool = False  # a reload wants it started, anew if it runs
     removed: bool = False  # a reload wants it gone
+    life: str | None = None  # of a remote: of the tree below that runs on our behalf
 
     @property
     def name(self) -> str:
@@ -271,7 +272,6 @@ class Downlink(msgspec.Struct, frozen=True):
     beat_at: int | None = None
     judge_at: int | None = None
     taken: int = 0  # its crash reports up to this number are here, or being written
-    life: str | None = None  # of the tree below that runs on our behalf
     said: RemoteOrder | None = None  # the last order told
     judged: TreeNow | None = None  # the tree as last told, until the child's record changes
 

@@ -5,10 +5,12 @@
     world       a pretend operating system
     operators   who acts on the node from outside
     checkers    what must hold in every history, by `books`: `watched`, `requests`, `accounts`
-    rebirth     kill -9 of the daemon, and the next one; `births` are its notes of starts
+    host        one daemon after the other on one host, some of them killed with kill -9
+    rebirth     how the next one begins; `births` are the notes of starts that it finds
     trace       one line for each step
+    verdict     how a history ended, and the command line
     run         one seed, one history: ``python -m supervisord_ng.sim.run --seed 7 -v``
-    fleet       several nodes, of `station` hosts and `network` links
+    fleet       several nodes: each a `station`, a host with a `disk`, judged by `linkbooks`; `network` links
     replay      a flight record of a real daemon, lived again
     whatif      what a user's own tree would do: ``sng simulate``
     otp         one scripted scenario, its trace in the words of the real Erlang

@@ -65,6 +65,10 @@ class Accounts:
         """Its end is no accident any more."""
         self._asked.add(key)
 
+    def is_asked(self, key: Key) -> bool:
+        """Whether its end has been asked for, or it is ill."""
+        return key in self._asked
+
     def found(self, ended: Iterable[Key], starting: Container[str]) -> None:
         """A daemon that begins finds that these are gone. A failed start is told to who made it."""
         self._owed |= {key for key in ended if key not in self._asked and key[0] not in starting}

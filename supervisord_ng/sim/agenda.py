@@ -7,9 +7,23 @@ everything here is deterministic. Time moves only by `take`, `pass_to` and never
 from __future__ import annotations
 
 import heapq
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
+Planned_contra = TypeVar("Planned_contra", contravariant=True)
+
+
+class Planner(Protocol[Planned_contra]):
+    """Who takes plans; nobody but who plays the history takes them up again."""
+
+    @property
+    def now(self) -> int:
+        """The simulated time, in nanoseconds."""
+        ...
+
+    def after(self, delay_ns: int, item: Planned_contra, /) -> None:
+        """Plan an item for `delay_ns` from now."""
+        ...
 
 
 class Agenda(Generic[Item]):

@@ -1,12 +1,15 @@
 """What must hold in every history, judged from outside: by events, effects and the world's truth alone.
 
-The state of the core is looked at by `core.invariants` only. A `Violation` of safety is raised at the step
-that does it. Liveness, that everything comes to rest, is for `run` to judge.
+The state of the core is looked at by `core.invariants`, here only where a daemon goes on. A `Violation` of
+safety is raised at the step that does it. Liveness, that everything comes to rest, is for `run` to judge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from supervisord_ng.core import effects, events
+from supervisord_ng.core.state import NodeState
 from supervisord_ng.model import names
 from supervisord_ng.model.exits import HEARTBEAT_TIMEOUT
 from supervisord_ng.model.reports import EventName
@@ -17,6 +20,7 @@ from supervisord_ng.model.spec import (
     WorkerSpec,
 )
 from supervisord_ng.sim.books import Books
+from supervisord_ng.sim.world import Key
 
 
 class Violation(AssertionError):
@@ -25,6 +29,16 @@ class Violation(AssertionError):
 
 class Checker(Books):
     """Judges one history."""
+
+    def kept(self, healthy: list[Key], state: NodeState, removed: Container[str]) -> None:
+        """A daemon goes on: whoever was known and runs is left alone, unless it has no place any more."""
+        for path, number in healthy:
+            if path in removed:
+                continue
+            child = state.supervisors[names.parent(path)].children[names.leaf(path)]
+            known = child.incarnation == number and child.pid is not None
+            runs = (path, number) in self._world.living()
+            _must(known and runs, f"{path}: #{number} ran, and the next daemon has not kept it")
 
     def settled(self) -> None:
         """A daemon has been told the news. Whom nobody has missed by now nobody will."""

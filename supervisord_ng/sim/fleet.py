@@ -2,20 +2,18 @@
 
 A root node, a node below it and one or two leaves below that; each runs the real core. The seed
 draws the trees, what goes wrong in their processes, on the links between them (`network`), and
-when daemons crash, stop and are late. A crashed daemon takes its processes with it and comes back
-with what was durable on its disk. After each step the core's invariants are looked at. Then the
-faults stop: within a bound every link is up, every remote child runs the tree that its parent
-believes in, and every report that was durable anywhere is on every node above it, once, in the
-order of its node. Exit status as `sim.run`.
+when hosts crash, and daemons stop, are late and are killed. A host that crashes takes its processes
+with it and comes back with what was durable on its disk; the workers of a daemon that is killed live
+on, and the next one goes on with them (`host`). After each step the core's invariants and the books
+of `linkbooks` are looked at. Then the faults stop: within a bound every link is up, every remote
+child runs the tree that its parent believes in, and every report that was durable anywhere is on
+every node above it, once, in the order of its node. Exit status: see `verdict`.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
-import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,12 +33,12 @@ from supervisord_ng.model.spec import (
     WorkerSpec,
 )
 from supervisord_ng.sim import faults as process_faults
-from supervisord_ng.sim import network
+from supervisord_ng.sim import network, verdict
 from supervisord_ng.sim.agenda import Agenda
 from supervisord_ng.sim.checkers import Violation
-from supervisord_ng.sim.run import EXIT_STATUS, Outcome, Stuck, Verdict, rate
 from supervisord_ng.sim.station import Station
 from supervisord_ng.sim.trace import Trace
+from supervisord_ng.sim.verdict import Kind, Outcome, Stuck
 
 SECONDS_DEFAULT = 120
 SECOND = limits.SECOND
@@ -80,8 +78,7 @@ class Fleet:
                 self._parent(place),
                 self._chance,
                 processes,
-                plan,
-                lambda: self._agenda.now,
+                self._agenda,
                 self._trace,
             )
         for place in self._places:
@@ -89,7 +86,7 @@ class Fleet:
                 self._connect(self.stations[place.name], self.stations[place.above])
         for station in self.stations.values():
             station.gather_ns = limits.LINK_GATHER_MAX_NS if seed % 2 == 0 else 0
-            plan(self._chance.randint(0, 3 * SECOND), self._starter(station))
+            plan(self._chance.randint(0, 3 * SECOND), station.start)
         plan(SECOND, self._accidents)
 
     @property
@@ -98,13 +95,18 @@ class Fleet:
         return self._trace.digest
 
     @property
-    def now(self) -> int:
-        """The simulated time, in nanoseconds."""
-        return self._agenda.now
+    def simulated_s(self) -> float:
+        """How far the clock has come."""
+        return self._agenda.now / SECOND
 
-    def play(self, seconds: int) -> None:
-        """Faults for so long, then calm. Raises Violation, Stuck, or what the core raises."""
-        self._run_until(self._agenda.now + seconds * SECOND, lambda: False)
+    @property
+    def kills(self) -> int:
+        """How many daemons were killed."""
+        return sum(station.kills for station in self.stations.values())
+
+    def play(self, length: int) -> None:
+        """Faults for so many seconds, then calm. Raises Violation, Stuck, or what the core raises."""
+        self._run_until(self._agenda.now + length * SECOND, lambda: False)
         self._be_calm()
         self._run_until(self._agenda.now + CALM_NS, lambda: not self._restless())
         restless = self._restless()
@@ -112,6 +114,8 @@ class Fleet:
             raise Stuck(f"no rest at {self._agenda.now / SECOND:.3f} s: {'; '.join(restless)}")
         self._check_reports()
         self._check_counts()
+        for station in self.stations.values():
+            station.check_accounts()
 
     # --- what there is ---------------------------------------------------------------------------
     def _tree(self, place: Place, below: list[str]) -> SupervisorSpec:
@@ -163,20 +167,16 @@ class Fleet:
         link, net = child.name, self._network
 
         def up(value: object) -> None:
-            net.send(link, lambda arrived: parent.from_child(child.name, arrived), value)
+            connection = (child.boots, parent.boots)
+            net.send(
+                link, lambda arrived: parent.from_child(child.name, connection, arrived), value
+            )
 
         def down(value: object) -> None:
             net.send(link, child.frame_from_parent, value)
 
         child.send_up = up
         parent.send_down[child.name] = down
-
-    def _starter(self, station: Station) -> Callable[[], None]:
-        def start() -> None:
-            if not station.is_up:
-                station.start()
-
-        return start
 
     # --- what happens ----------------------------------------------------------------------------
     def _run_until(self, until: int, done: Callable[[], bool]) -> None:
@@ -229,9 +229,11 @@ class Fleet:
             station.crash()
         elif self._strikes(self.faults.daemon_stop):
             station.feed(events.Stop())
+        elif self._strikes(self.faults.daemon_killed):
+            station.stall()
         elif self._strikes(self.faults.lag):
             station.feed(events.Lagged(self._chance.randint(1, 5 * SECOND)))
-        self._later(self._starter(station))
+        self._later(station.start)
 
     def _later(self, act: Callable[[], None]) -> None:
         self._agenda.after(self._chance.randint(limits.MS, DOWN_NS), act)
@@ -245,7 +247,7 @@ class Fleet:
         self._calm = True
         self._network.calm()
         for station in self.stations.values():
-            station.calm(process_faults.NONE)
+            station.calm()
 
     def _restless(self) -> list[str]:
         """What is not yet as it must be."""
@@ -255,6 +257,7 @@ class Fleet:
             if not station.is_up:
                 station.start()  # somebody starts a daemon that has ended, as a service manager does
                 found.append(f"{place.name} was down")
+            found += station.restless()
             found += self._restless_links(station)
             if len(station.disk.reports) > station.disk.acked and place.above is not None:
                 found.append(f"{place.name} has reports to send")
@@ -262,16 +265,19 @@ class Fleet:
 
     def _restless_links(self, station: Station) -> list[str]:
         state = station.state
-        assert state is not None
         found = []
-        for name, link in state.downlinks.items():
+        for name in state.downlinks:
             child = state.supervisors["root"].children.get(name)
-            below = self.stations[name].state
-            if not state.supervisors["root"].alive or child is None or below is None:
+            if (
+                not state.supervisors["root"].alive
+                or child is None
+                or not self.stations[name].is_up
+            ):
                 continue
-            if child.phase is Phase.RUNNING and below.life != link.life:
+            below = self.stations[name].state
+            if child.phase is Phase.RUNNING and below.life != child.life:
                 found.append(
-                    f"{station.name} believes in {link.life} of {name}, it is {below.life}"
+                    f"{station.name} believes in {child.life} of {name}, it is {below.life}"
                 )
             elif child.phase not in (Phase.RUNNING, Phase.DOWN):
                 found.append(f"{name} is {child.phase}")
@@ -295,7 +301,7 @@ class Fleet:
                 if not self._is_above(place.name, other.name):
                     continue
                 lost = self._dropped_between(other.name, place.name)
-                made = [one for one in self.stations[other.name].made if one not in lost]
+                made = [one for one in self.stations[other.name].disk.made if one not in lost]
                 there = [one for one in reports if one.startswith(f"{other.name}-")]
                 if [one for one in there if one not in lost] != made:
                     raise Violation(f"{place.name} lacks or disorders reports of {other.name}")
@@ -321,58 +327,34 @@ class Fleet:
     def _check_counts(self) -> None:
         """No end of a tree is counted twice: a parent restarts it at most as often as lives were over."""
         for place in self._places:
-            station = self.stations[place.name]
-            for path, counted in station.counted.items():
+            books = self.stations[place.name].books
+            for path, counted in books.counted.items():
                 name = path.rpartition("/")[2]
-                spec = next(c for c in station.spec.children if c.name == name)
+                spec = next(c for c in self.stations[place.name].spec.children if c.name == name)
                 if isinstance(spec, RemoteSpec) and spec.on_lost == "exit":
                     continue  # there a silence is an end as well
-                ended = self.stations[name].lives_ended
-                if counted > ended:
+                below = self.stations[name]
+                if counted > below.lives_ended:
                     raise Violation(
-                        f"{place.name} counts {counted} ends of {name}, there were {ended}"
+                        f"{place.name} counts {counted} ends of {name}, there were {below.lives_ended}"
                     )
+                for life, judged in books.judged.items():
+                    twice = judged > 1 and life.startswith(f"{name}-") and life not in below.relived
+                    if twice:
+                        raise Violation(f"{place.name} counts the end of {life} {judged} times")
+
+
+KIND = Kind("fleet", __doc__, "fleets", "seconds", SECONDS_DEFAULT)
 
 
 def play(seed: int, seconds: int, *, verbose: bool) -> Outcome:
     """Play one history and judge it."""
-    fleet: Fleet | None = None
-    verdict, message = Verdict.HELD, ""
-    try:
-        fleet = Fleet(seed, verbose=verbose)
-        fleet.play(seconds)
-    except Violation as error:
-        verdict, message = Verdict.SAFETY, str(error)
-    except Stuck as error:
-        verdict, message = Verdict.LIVENESS, str(error)
-    except Exception:  # noqa: BLE001 - whatever the core raises is the finding
-        verdict, message = Verdict.CRASH, traceback.format_exc()
-    if fleet is None:
-        return Outcome(verdict, message, "", 0.0)
-    return Outcome(verdict, message, fleet.digest, fleet.now / SECOND)
+    return verdict.judge(lambda: Fleet(seed, verbose=verbose), seconds)
 
 
 def main(arguments: list[str]) -> int:
     """Play the seeds asked for; stop at the first that fails."""
-    parser = argparse.ArgumentParser(prog="python -m supervisord_ng.sim.fleet", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--seconds", type=int, default=SECONDS_DEFAULT, help="of faults, simulated")
-    parser.add_argument("-v", "--verbose", action="store_true", help="print every step")
-    chosen = parser.parse_args(arguments)
-    begin, simulated_s = time.perf_counter(), 0.0
-    for seed in range(chosen.seed, chosen.seed + chosen.seeds):
-        outcome = play(seed, chosen.seconds, verbose=chosen.verbose)
-        simulated_s += outcome.simulated_s
-        if outcome.verdict is not Verdict.HELD:
-            again = (
-                f"python -m supervisord_ng.sim.fleet --seed {seed} --seconds {chosen.seconds} -v"
-            )
-            print(f"seed {seed}: {outcome.verdict}: {outcome.message}", file=sys.stderr)
-            print(f"to play it again: {again}", file=sys.stderr)
-            return EXIT_STATUS[outcome.verdict]
-    print(rate("fleets", chosen.seeds, simulated_s, time.perf_counter() - begin), file=sys.stderr)
-    return 0
+    return verdict.play_seeds(KIND, arguments, play)
 
 
 if __name__ == "__main__":

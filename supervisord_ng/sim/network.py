@@ -19,7 +19,7 @@ LATE_NS = 5 * limits.SECOND  # of one that is overtaken by many others
 
 
 class LinkFaults(msgspec.Struct, frozen=True):
-    """How likely each fault of a link is, per frame; cuts and crashes per second."""
+    """How likely each fault of a link is, per frame; what happens to links and daemons per second."""
 
     lost: float = 0.0
     repeated: float = 0.0
@@ -28,11 +28,19 @@ class LinkFaults(msgspec.Struct, frozen=True):
     daemon_crash: float = 0.0
     daemon_stop: float = 0.0
     lag: float = 0.0
+    daemon_killed: float = 0.0
 
 
 NO_LINK_FAULTS = LinkFaults()
 _MOST = LinkFaults(
-    lost=0.3, repeated=0.3, late=0.3, cut=0.05, daemon_crash=0.03, daemon_stop=0.02, lag=0.05
+    lost=0.3,
+    repeated=0.3,
+    late=0.3,
+    cut=0.05,
+    daemon_crash=0.03,
+    daemon_stop=0.02,
+    lag=0.05,
+    daemon_killed=0.05,
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,10 +19,10 @@ from supervisord_ng.core.events import Disowned, Exited, Found, Tick
 from supervisord_ng.core.memory import Memory
 from supervisord_ng.core.state import ChildState, NodeState, Plan
 from supervisord_ng.model.exits import UNKNOWN
-from supervisord_ng.model.spec import ChildSpec, LaunchSpec, SupervisorSpec, WorkerSpec
+from supervisord_ng.model.spec import ChildSpec, LaunchSpec, ParentSpec, SupervisorSpec, WorkerSpec
 from supervisord_ng.sim.births import Birth
 from supervisord_ng.sim.checkers import Checker
-from supervisord_ng.sim.world import World
+from supervisord_ng.sim.world import Key, World
 
 
 class Journal(NamedTuple):
@@ -84,6 +84,15 @@ def under_way(state: NodeState) -> frozenset[int]:
     return frozenset(found)
 
 
+def healthy(state: NodeState, world: World) -> list[Key]:
+    """The workers that a daemon knew and that have outlived it."""
+    return [
+        (child.path, child.incarnation)
+        for child in children_of(state)
+        if child.pid is not None and world.lives(child.path, Birth(child.incarnation, child.pid))
+    ]
+
+
 def begin(
     spec: SupervisorSpec,
     journal: Journal,
@@ -92,19 +101,25 @@ def begin(
     *,
     seed: int,
     now: int,
+    parent: ParentSpec | None = None,
+    **more: Any,
 ) -> Begun:
-    """Take up what can be taken up and end what cannot; `world.news` is to be told next."""
+    """Take up what can be taken up and end what cannot; `world.news` is to be told next.
+
+    `more` is what `machine.boot` and `machine.resume` want besides.
+    """
+    more["parent"] = parent
     was = recalled(journal.state)
     noted = {
         path: world.births.after(path, succession.last_seen(it))
         for path, it in was.children.items()
     }
-    if not was.is_of_a_life(has_parent=False) or _all_died(was, noted, world):
+    if not was.is_of_a_life(has_parent=parent is not None) or _all_died(was, noted, world):
         world.end_leftovers(())
         ending = was.node.halted or was.node.stop_asked
         left_alone = frozenset[str]() if ending else was.stopped()
         state, asked = machine.boot(
-            spec, seed=seed, now=now, incarnations=reserved, stopped=left_alone
+            spec, seed=seed, now=now, incarnations=reserved, stopped=left_alone, **more
         )
         by_operator = (it.path for it in children_of(journal.state) if it.by_operator)
         stopped = frozenset[str]() if ending else frozenset(by_operator)
@@ -123,7 +138,7 @@ def begin(
         if (after := succession.heirs(it, noted[path], newest.get(path)))
     }
     numbers = succession.numbers(was, reserved, alive, heirs)
-    state, asked = machine.resume(spec, was, seed=seed, now=now, incarnations=numbers)
+    state, asked = machine.resume(spec, was, seed=seed, now=now, incarnations=numbers, **more)
     running = [child for child in children_of(state) if child.pid is not None]
     kept = {(child.path, child.incarnation) for child in running if child.path in alive}
     kept |= {

@@ -1,69 +1,50 @@
-"""One simulated host: a daemon that may crash and come back, its processes, and the disk that outlives both."""
+"""One node of a simulated fleet: a host whose daemons have neighbours, and a disk with reports for them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from supervisord_ng import limits
-from supervisord_ng.core import effects, events, invariants
-from supervisord_ng.core.machine import boot, next_deadline, step
+from supervisord_ng.core import effects, events, memory
+from supervisord_ng.core.machine import boot, next_deadline
 from supervisord_ng.core.state import NodeState, Outbox
-from supervisord_ng.model.reports import EventName
+from supervisord_ng.model.link import Hello
 from supervisord_ng.model.spec import ParentSpec, SupervisorSpec
-from supervisord_ng.sim.agenda import Agenda
-from supervisord_ng.sim.faults import Faults
-from supervisord_ng.sim.trace import Trace, describe
-from supervisord_ng.sim.world import Happening, World
+from supervisord_ng.sim.agenda import Planner
+from supervisord_ng.sim.disk import Disk
+from supervisord_ng.sim.faults import NONE, Faults
+from supervisord_ng.sim.host import Host
+from supervisord_ng.sim.linkbooks import NodeChecker
+from supervisord_ng.sim.trace import Trace
+from supervisord_ng.sim.world import Happening
 
 ROOMS = (1_000_000, 1_000_000, 20)  # reports that a disk holds: nearly always enough, or a few
 FRAME_REPORTS_MAX = 5  # in one frame: few, so that a window is many frames
+PATIENT = 0.7  # how likely a daemon is killed in the midst of something
 DISK_NS = 30 * limits.MS  # until what was written is durable
 
-Plan = Callable[[int, Callable[[], None]], None]
+Act = Callable[[], None]
 
 
 class Batch(NamedTuple):
-    """Reports on a link: their ids, and the sender's number of the last one."""
+    """Reports on a link, from one boot to another: their ids, and the numbers before and of the last one."""
 
+    boot: str
+    to: str | None
     ids: tuple[str, ...]
     after: int
     upto: int
 
 
-class Disk:
-    """What is durable: reports by number, how far they went up, and the incarnations that were used."""
-
-    def __init__(self, room: int) -> None:
-        self.reports: list[str] = []  # number n is at index n - 1
-        self.gone: set[str] = set()  # of these, those that went for want of room
-        self.dropped: set[str] = set()  # of these, those that were never sent
-        self.acked = 0
-        self.room = room
-        self.incarnations: dict[str, int] = {}
-
-    def store(self, ids: Iterable[str]) -> None:
-        """Add reports that are not there yet; the oldest make room, sent or not."""
-        known = set(self.reports)
-        self.reports += [one for one in ids if one not in known]
-        for number, one in enumerate(self.reports[: -self.room], start=1):
-            if one not in self.gone:
-                self.gone.add(one)
-                if number > self.acked:
-                    self.dropped.add(one)
-
-    def kept(self, after: int, upto: int) -> tuple[str, ...]:
-        """Those with numbers above `after` up to `upto` that are still there."""
-        return tuple(one for one in self.reports[after:upto] if one not in self.gone)
-
-
-class Station:
+class Station(Host):
     """A node. `send_up` and `send_down(remote)` carry frames and batches; the fleet says where to.
 
     Attributes:
-        lives_ended: how many lives of its root supervisor are over.
-        counted: how often a restart was counted for each remote child.
+        boots: of its daemon, those that go on included.
+        lives_ended: how many lives of its root supervisor are over, those that a daemon forgot included.
+        relived: the lives that a daemon went on with though they had ended, because its disk was behind.
         gather_ns: how long what comes from below is left to gather, as a daemon with many nodes below does; 0:
             not at all.
     """
@@ -75,141 +56,189 @@ class Station:
         parent: ParentSpec | None,
         chance: random.Random,
         faults: Faults,
-        plan: Plan,
-        now: Callable[[], int],
+        agenda: Planner[Act],
         trace: Trace,
     ) -> None:
+        plans = _Plans(self, agenda)
+        super().__init__(spec, faults, chance, plans, trace, NodeChecker, f"{name}: ")
         self.name = name
         self.spec = spec
         self.disk = Disk(chance.choice(ROOMS))
-        self.state: NodeState | None = None
         self.send_up: Callable[[object], None] = _nowhere
         self.send_down: dict[str, Callable[[object], None]] = {}
+        self.boots = 0
         self.lives_ended = 0
-        self.counted: dict[str, int] = {}
-        self.made: list[str] = []  # ids of every report that became durable here first
-        self._parent = parent
-        self._chance = chance
-        self._faults = faults
-        self._plan = plan
-        self._now = now
-        self._trace = trace
-        self._offered = Batch((), 0, 0)
-        self._boots = 0
-        self._reports = 0
+        self.relived: set[str] = set()
         self.gather_ns = 0
+        self._agenda = agenda
+        self._parent = parent
+        self._offered: Batch | None = None
+        self._reports = 0
+        self._life: str | None = None  # of its root supervisor, as last seen; None: none
+        self._ended: set[str] = set()  # lives of it
         self._gathered: list[events.FrameFromChild] = []
+        self._patient = (
+            False  # the daemon is not killed before something happens that the disk lacks
+        )
+        self._seen: NodeState | None = None
+        self._idle = False  # the last step has changed nothing that is written down
+        self._spoken_to: dict[str, int] = {}  # the last daemon of each node below that said hello
 
     @property
-    def is_up(self) -> bool:
-        """Whether its daemon runs."""
-        return self.state is not None
+    def state(self) -> NodeState:
+        """Of its daemon, which has to run."""
+        return self._state
+
+    @property
+    def books(self) -> NodeChecker:
+        """What is known of it."""
+        assert isinstance(self._checker, NodeChecker)
+        return self._checker
 
     def start(self) -> None:
-        """The daemon comes up."""
-        assert self.state is None, self.name
-        self._boots += 1
-        self._agenda = _Agenda(self)
-        self.world = World(self._chance, self._faults, self._agenda)
-        outbox = Outbox(len(self.disk.reports), self.disk.acked, self.disk.acked)
-        self.state, asked = boot(
+        """A daemon comes up, if none runs: it goes on after one that was killed, else it begins anew."""
+        if self.is_up:
+            return
+        if self._journal is not None:
+            self._begin_again()
+            return
+        if self.boots:
+            self._checker = self._checker.anew(self.spec, ())
+        self._daemon, asked = boot(
             self.spec,
             seed=self._chance.getrandbits(64),
-            now=self._now(),
-            incarnations=self.disk.incarnations,
-            name=self.name,
-            boot_id=f"{self.name}-{self._boots}",
-            parent=self._parent,
-            outbox=outbox,
+            now=self._plans.now,
+            incarnations=self._reserved,
+            **self._of_the_node(),
         )
-        self._do("boot", asked)
-        self._answer()
+        self._alive(lambda: self._begin("boot", asked))
 
     def crash(self) -> None:
-        """The daemon and all its processes die; what was not durable is lost."""
-        self._trace.say(f"{self._now() / limits.SECOND:.6f} {self.name}: CRASH")
-        if self.state is not None and self.state.supervisors[self.state.root].alive:
-            self.lives_ended += 1
-        self.state = None
+        """The host goes down: its processes are gone, and what was not durable is lost."""
+        self._trace.say(f"{self._plans.now / limits.SECOND:.6f} {self.name}: CRASH")
+        self._down()
+        self.disk.lose()
+        self._world.host_crashed()
 
     def feed(self, event: events.Event) -> None:
         """Something happens to the node, if there is one."""
-        if self.state is not None:
-            self._step(event)
-            self._answer()
+        if self.is_up:
+            self._alive(lambda: self._feed(event))
 
     def tick_at(self) -> int | None:
         """When its core wants to be woken."""
-        return None if self.state is None else next_deadline(self.state)
+        return next_deadline(self._state) if self.is_up else None
 
     def frame_from_parent(self, value: object) -> None:
         """Something came down the link."""
         self.feed(events.FrameFromParent(value))  # type: ignore[arg-type]
 
-    def from_child(self, remote: str, value: object) -> None:
-        """Something came up a link: a frame, or reports to be stored."""
+    def from_child(self, remote: str, connection: tuple[int, int], value: object) -> None:
+        """Something came up a link: a frame, or reports to be stored.
+
+        `connection` names the daemons at its ends. It is gone with the upper one; and that does not listen to
+        an earlier daemon of a node any more when a later one has said hello (`runtime.linkserver`).
+        """
+        lower, upper = connection
+        if upper != self.boots or lower < self._spoken_to.get(remote, 0):
+            return
+        if isinstance(value, Hello):
+            self._spoken_to[remote] = lower
         if isinstance(value, Batch):
-            self._offered = value
-            self.feed(events.ReportsOffered(remote, value.after, value.upto))
-        else:
-            frame = events.FrameFromChild(remote, value)  # type: ignore[arg-type]
-            if self.gather_ns == 0:
-                self.feed(frame)
-                return
-            if not self._gathered:
-                self._plan(self.gather_ns, self._read_gathered)
-            self._gathered.append(frame)
+            self._reports_from(remote, value)
+            return
+        frame = events.FrameFromChild(remote, value)  # type: ignore[arg-type]
+        if self.gather_ns == 0:
+            self.feed(frame)
+            return
+        if not self._gathered:
+            self._agenda.after(self.gather_ns, self._read_gathered)
+        self._gathered.append(frame)
+
+    def _reports_from(self, remote: str, batch: Batch) -> None:
+        if not self.is_up:
+            return
+        peer = self._state.downlinks[remote].peer
+        if (batch.boot, batch.to) == (peer, self._state.boot):
+            self._offered = batch
+            self.feed(events.ReportsOffered(remote, batch.after, batch.upto))
 
     def _read_gathered(self) -> None:
         gathered, self._gathered = self._gathered, []
         self.feed(events.FramesFromChildren(tuple(gathered)))
 
-    def calm(self, faults: Faults) -> None:
-        """Nothing goes wrong in its processes from now on."""
-        self._faults = faults
-        if self.state is not None:
-            self.world.calm()
+    def calm(self) -> None:
+        """Nothing goes wrong here from now on, but for a daemon whose disk is behind already."""
+        self._calm()
+        self._patient = False
 
-    # --- the shell of this node ------------------------------------------------------------------
-    def _answer(self) -> None:
-        while self.state is not None and self.world.answers:
-            self._step(self.world.answers.popleft())
+    def restless(self) -> list[str]:
+        """What in its own tree is not yet as it must be."""
+        return [f"{self.name}: {what}" for what in self._restless_tree()]
 
-    def _step(self, event: events.Event) -> None:
-        assert self.state is not None
-        self.state, asked = step(self.state, event, self._now())
-        self._do(describe(event), asked)
+    def check_accounts(self) -> None:
+        """Everyone who was started has an end that was told, or lives and is known."""
+        self._check_accounts()
 
-    def _do(self, what: str, asked: tuple[effects.Effect, ...]) -> None:
-        self._trace.step(self._now(), f"{self.name}: {what}", asked)
-        assert self.state is not None
-        invariants.check(self.state)
-        for effect in asked:
-            self._carry_out(effect)
+    # --- its daemons ------------------------------------------------------------------------------
+    def _file(self) -> SupervisorSpec:
+        return self.spec
 
-    def _carry_out(self, effect: effects.Effect) -> None:
+    def _of_the_node(self) -> dict[str, Any]:
+        """A new daemon: a new name of its boot; how far the reports have come is on the disk."""
+        self.boots += 1
+        self._spoken_to.clear()
+        return {
+            "name": self.name,
+            "boot_id": f"{self.name}-{self.boots}",
+            "parent": self._parent,
+            "outbox": Outbox(len(self.disk.reports), self.disk.acked, self.disk.acked),
+        }
+
+    def _alive(self, act: Act) -> None:
+        super()._alive(act)
+        if self.is_up and self._checker.halted is not None:
+            self.disk.catch_up()
+            self._down()
+
+    def _down(self) -> None:
+        """No daemon runs, and the next one begins anew."""
+        self._daemon = self._journal = self._dies_in = self._stalls_in = None
+        self._gathered.clear()
+
+    def _falls_behind(self) -> None:
+        self.disk.falls_behind()
+        self._patient = self._faults is not NONE and self._chance.random() < PATIENT
+
+    def _burn(self) -> None:
+        if not (self._patient and self._idle):  # most steps of a fleet are beats
+            super()._burn()
+
+    def _falls(self) -> None:
+        self.disk.lose()
+        self._gathered.clear()
+
+    def _decided(self) -> None:
+        state = self._state
+        self._idle = self._seen is not None and memory.is_same(state, self._seen)
+        self._seen = state
+        self.books.decided(state)
+        life = state.life if state.supervisors[state.root].alive else None
+        if self._life == life:
+            return
+        if self._life is not None:
+            self.lives_ended += 1
+            self._ended.add(self._life)
+        if life is not None and life in self._ended:
+            self.relived.add(life)
+        self._life = life
+
+    # --- what its daemon asks for -----------------------------------------------------------------
+    def _perform(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Spawn():
-                self.disk.incarnations[effect.path] = effect.incarnation
-                self.world.spawn(effect)
-            case effects.AskStop():
-                self.world.ask_stop(effect)
-            case effects.Kill():
-                self.world.kill(effect)
-            case effects.Dump():
-                self.world.dump(effect)
             case effects.Report():
                 self._reports += 1
-                self._store((f"{self.name}-{self._boots}-{self._reports}",), own=True)
-            case effects.Note():
-                self._note(effect)
-            case effects.Halt():
-                self.state = None
-            case _:
-                self._carry_out_on_link(effect)
-
-    def _carry_out_on_link(self, effect: effects.Effect) -> None:
-        match effect:
+                self._store((f"{self.name}-{self.boots}-{self._reports}",), own=True)
             case effects.SendUp(frame=frame):
                 self.send_up(frame)
             case effects.SendDown(remote=remote, frame=frame):
@@ -217,71 +246,63 @@ class Station:
             case effects.SendReports(after=after, upto=upto):
                 self._send_reports(after, upto)
             case effects.TakeReports(remote=remote):
-                self._take_reports(remote, self._offered)
+                self._take_reports(remote)
             case effects.ReportsAcked(upto=upto):
-                self.disk.acked = upto
+                self.disk.acknowledged(upto)
             case _:
                 pass
 
     def _send_reports(self, after: int, upto: int) -> None:
         """In frames of some reports each, every one of which may get lost."""
+        uplink = self._state.uplink
+        assert uplink is not None
         while after < upto:
             end = min(upto, after + self._chance.randint(1, FRAME_REPORTS_MAX))
-            self.send_up(Batch(self.disk.kept(after, end), after, end))
+            ids = self.disk.kept(after, end)
+            self.send_up(Batch(self._state.boot, uplink.peer, ids, after, end))
             after = end
 
-    def _note(self, note: effects.Note) -> None:
-        if note.event is EventName.EXITED and note.path == self.spec.name:
-            self.lives_ended += 1
-        if note.kind == "remote" and note.event is EventName.RESTARTING:
-            self.counted[note.path] = self.counted.get(note.path, 0) + 1
-        if note.kind != "worker":
-            self.disk.incarnations[note.path] = max(
-                note.incarnation, self.disk.incarnations.get(note.path, 0)
-            )
+    def _take_reports(self, remote: str) -> None:
+        batch = self._offered
+        assert batch is not None
+        told = events.ReportsArrived(remote, batch.upto)
+        self._store(batch.ids, own=False, then=lambda: self.feed(told))
 
-    def _store(
-        self, ids: tuple[str, ...], *, own: bool, then: Callable[[], None] | None = None
-    ) -> None:
+    def _store(self, ids: tuple[str, ...], *, own: bool, then: Act | None = None) -> None:
         """Write reports; they are durable after a moment, unless the daemon dies before that."""
-        boots = self._boots
+        boots, write = self.boots, self.disk.write(ids, own=own)
 
         def durable() -> None:
-            if self.state is None or self._boots != boots:
+            if not self.is_up or self.boots != boots or not self.disk.reach(write):
                 return
-            self.disk.store(ids)
-            if own:
-                self.made += ids
             self.feed(events.ReportStored(len(self.disk.reports)))
             if then is not None:
                 then()
 
-        self._plan(DISK_NS, durable)
-
-    def _take_reports(self, remote: str, batch: Batch) -> None:
-        told = events.ReportsArrived(remote, batch.upto)
-        self._store(batch.ids, own=False, then=lambda: self.feed(told))
+        self._agenda.after(DISK_NS, durable)
 
 
-class _Agenda(Agenda[Happening]):
-    """The fleet's agenda as one life of one daemon sees it: what it planned dies with it."""
+class _Plans:
+    """The fleet's agenda as one host sees it: what happens there is told to the daemon that runs then."""
 
-    def __init__(self, station: Station) -> None:
-        super().__init__(0)
+    def __init__(self, station: Station, agenda: Planner[Act]) -> None:
         self._station = station
-        self._boots = station._boots  # noqa: SLF001 - the two are one
+        self._agenda = agenda
+
+    @property
+    def now(self) -> int:
+        """The simulated time, in nanoseconds."""
+        return self._agenda.now
 
     def after(self, delay_ns: int, item: Happening) -> None:
-        """Plan it for this life of the daemon."""
-        station = self._station
+        """Plan what happens here."""
 
         def act() -> None:
-            if station.state is not None and station._boots == self._boots:  # noqa: SLF001
-                event = item()
-                if event is not None:
-                    station.feed(event)
+            event = item()
+            if event is not None:
+                self._station.feed(event)
 
-        station._plan(delay_ns, act)  # noqa: SLF001
+        self._agenda.after(delay_ns, act)
 
 
 def _nowhere(_: object) -> None:

@@ -24,7 +24,7 @@ from supervisord_ng.model.exits import (
     start_failed,
 )
 from supervisord_ng.model.spec import WorkerSpec
-from supervisord_ng.sim.agenda import Agenda
+from supervisord_ng.sim.agenda import Planner
 from supervisord_ng.sim.births import Birth, Births
 from supervisord_ng.sim.faults import NONE, Faults
 
@@ -66,7 +66,7 @@ Happening = Callable[[], events.Event | None]
 class World:
     """All processes, and what is going to happen to them."""
 
-    def __init__(self, chance: random.Random, faults: Faults, agenda: Agenda[Happening]) -> None:
+    def __init__(self, chance: random.Random, faults: Faults, agenda: Planner[Happening]) -> None:
         self._chance = chance
         self._agenda = agenda
         self.faults = faults
@@ -200,6 +200,12 @@ class World:
         for process in self.processes.values():
             if process.main and self._strikes(likely):
                 self._main_ends(process, ExitStatus(code=1))
+
+    def host_crashed(self) -> None:
+        """Everybody is gone at once, and the notes of starts with them."""
+        self.end_leftovers(())
+        self.daemon_killed(0.0)
+        self.births = Births()
 
     def _succeeds(self, effect: effects.Spawn, heir: Birth) -> None:
         """Somebody was started already by such an order; if it has ended since, that is news."""

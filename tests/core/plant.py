@@ -134,10 +134,11 @@ def model() -> str | None:
 def simulator() -> str | None:
     """The first seed that does not hold, and the first line of why."""
     from supervisord_ng.sim import run
+    from supervisord_ng.sim.verdict import Verdict
 
     for seed in range(SEEDS):
         outcome = run.play(seed, STEPS, verbose=False)
-        if outcome.verdict is not run.Verdict.HELD:
+        if outcome.verdict is not Verdict.HELD:
             why = outcome.message.strip().splitlines()[-1]
             return f"seed {seed}, {outcome.verdict}: {shorten(why, WHERE_WIDTH)}"
     return None

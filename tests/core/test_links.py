@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from supervisord_ng.core import effects, events, machine
+from supervisord_ng.core import effects, events, machine, memory
 from supervisord_ng.core.effects import Report
 from supervisord_ng.core.state import NodeState
-from supervisord_ng.model.exits import NOCONNECTION
+from supervisord_ng.model.exits import NOCONNECTION, UNKNOWN
 from supervisord_ng.model.link import (
     Ack,
     ChildBeat,
@@ -58,6 +58,22 @@ def hello(name: str, seq: int, *, acked: int = 0, interval_ns: int = 2 * SECOND)
 def said(asked: Sequence[effects.Effect]) -> list[FromParent]:
     """What is to be said to nodes below."""
     return [effect.frame for effect in asked if isinstance(effect, effects.SendDown)]
+
+
+def linked(name: str) -> NodeState:
+    """`parent_node` with a node below whose tree runs on its behalf."""
+    state, _ = machine.step(parent_node(name), events.FrameFromChild(name, hello(name, 1)), 0)
+    beat = ChildBeat("c", 2, "p", UP)
+    return machine.step(state, events.FrameFromChild(name, beat), SECOND)[0]
+
+
+def next_daemon(state: NodeState) -> NodeState:
+    """The daemon was killed, and another one, "q", goes on."""
+    spec = state.supervisors["root"].spec
+    was = memory.of(state)
+    return machine.resume(
+        spec, was, seed=1, now=2 * SECOND, incarnations={}, name="top", boot_id="q"
+    )[0]
 
 
 def test_beats_are_sent_at_the_shorter_interval() -> None:
@@ -144,3 +160,37 @@ def test_a_late_hello_takes_back_no_reports() -> None:
     state, _ = machine.step(state, events.FrameFromChild("edge", hello("edge", 3)), 50)
     _, asked = machine.step(state, events.ReportsOffered("edge", after=33, upto=40), 60)
     assert [40] == [one.upto for one in asked if isinstance(one, effects.TakeReports)]
+
+
+def test_a_tree_that_gave_up_while_its_parents_daemon_was_killed_is_counted_once() -> None:
+    """The next daemon knows which life it was that ran, and what the strategy does comes before a new one."""
+    state = next_daemon(linked("edge"))
+    down = TreeNow("down", "c.1", "p", 1, NOCONNECTION)
+    greeting = Hello("edge", "c", 3, down, 2 * SECOND, 0)
+    state, asked = machine.step(state, events.FrameFromChild("edge", greeting), 3 * SECOND)
+    reports = [effect.reason for effect in asked if isinstance(effect, Report)]
+    orders = [frame.order for frame in said(asked) if isinstance(frame, Welcome)]
+    assert ([NOCONNECTION], [Order("run", 2)]) == (reports, orders)
+    assert (3 * SECOND,) == state.supervisors["root"].restarts
+
+
+def test_another_life_below_when_the_next_daemon_comes_is_an_end() -> None:
+    """Nobody has told how; and the same life is none."""
+    for life, ends in (("c.1", []), ("d.1", [UNKNOWN])):
+        tree = TreeNow("up", life, None, 0)
+        greeting = Hello("edge", "d", 1, tree, 2 * SECOND, 0)
+        state = next_daemon(linked("edge"))
+        _, asked = machine.step(state, events.FrameFromChild("edge", greeting), 3 * SECOND)
+        assert ends == [effect.reason for effect in asked if isinstance(effect, Report)]
+
+
+def test_a_daemon_that_ends_answers_a_node_that_it_waits_for() -> None:
+    """The end of the tree below was ordered before: who comes back meanwhile is told that again."""
+    stop = events.Call("root", 1, "terminate_child", "edge")
+    state, asked = machine.step(linked("edge"), stop, 2 * SECOND)
+    state, _ = machine.step(state, events.Stop(), 3 * SECOND)
+    greeting = events.FrameFromChild("edge", hello("edge", 3))
+    _, again = machine.step(state, greeting, 4 * SECOND)
+    last = [frames[-1] for frames in (said(asked), said(again))]
+    orders = [frame.order for frame in last if isinstance(frame, ParentBeat | Welcome)]
+    assert 2 * [Order("stop", 1)] == orders

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from supervisord_ng.core import remote
+from supervisord_ng.core import remote, resume
 from supervisord_ng.core.effects import TakeReports
-from supervisord_ng.sim import fleet
-from supervisord_ng.sim.run import Verdict
+from supervisord_ng.core.state import ChildState
+from supervisord_ng.core.turn import Turn
+from supervisord_ng.sim import fleet, rebirth
+from supervisord_ng.sim.verdict import Verdict
 
 SEEDS = 25
+KILLING_SEEDS = 20
 SECONDS = 60
 
 
@@ -26,10 +32,36 @@ def test_fleets_hold() -> None:
         assert (Verdict.HELD, "") == (outcome.verdict, outcome.message), again
 
 
-def test_a_daemon_that_ends_hears_of_a_node_that_comes_back() -> None:
-    """It waits for the end of the tree there, which was ordered before; nobody answered that node's hello."""
-    outcome = fleet.play(185, 120, verbose=False)
-    assert (Verdict.HELD, "") == (outcome.verdict, outcome.message)
+def test_daemons_are_killed_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And others go on with what they have left: with a disk that was behind, and with a tree that is down."""
+    seen: Counter[str] = Counter()
+    begin = rebirth.begin
+
+    def beginning(*args: Any, **more: Any) -> rebirth.Begun:
+        begun = begin(*args, **more)
+        seen[more["name"]] += 1
+        seen["anew"] += begun.anew
+        seen["heirs"] += bool(args[3].heirs)
+        seen["down"] += not (begun.anew or begun.state.supervisors["root"].alive)
+        return begun
+
+    monkeypatch.setattr(rebirth, "begin", beginning)
+    outcomes = [fleet.play(seed, SECONDS, verbose=False) for seed in range(KILLING_SEEDS)]
+    assert {Verdict.HELD} == {outcome.verdict for outcome in outcomes}
+    assert sum(outcome.kills for outcome in outcomes) >= KILLING_SEEDS
+    assert all(seen[what] for what in ("top", "mid", "leaf1", "heirs", "down")), seen
+
+
+def test_a_daemon_that_forgets_what_ran_below_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is no ornament: a give-up that nobody counts is found. `tests.core.plant` tries the others."""
+    living_on = resume._living_on
+
+    def forgetting(turn: Turn, child: ChildState) -> ChildState:
+        return replace(living_on(turn, child), life=None)
+
+    monkeypatch.setattr(resume, "_living_on", forgetting)
+    verdicts = (fleet.play(seed, SECONDS, verbose=False).verdict for seed in range(KILLING_SEEDS))
+    assert Verdict.SAFETY in verdicts
 
 
 def test_same_seed_is_the_same_history() -> None:

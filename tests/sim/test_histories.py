@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from supervisord_ng.sim.run import STEPS_DEFAULT, Outcome, Verdict, main, play
+from supervisord_ng.sim.run import STEPS_DEFAULT, main, play
+from supervisord_ng.sim.verdict import Outcome, Verdict
 
 SEEDS = 200
 CHUNKS = 8  # so that a report says roughly which seeds, and the runner can spread them

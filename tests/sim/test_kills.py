@@ -10,7 +10,8 @@ from supervisord_ng.core import resume
 from supervisord_ng.core.events import Disowned, Event, Found
 from supervisord_ng.sim import rebirth, run
 from supervisord_ng.sim.births import Birth, Births
-from supervisord_ng.sim.run import STEPS_DEFAULT, History, Verdict
+from supervisord_ng.sim.run import STEPS_DEFAULT, History
+from supervisord_ng.sim.verdict import Verdict
 from tests.core import plant
 from tests.core.mistakes_resuming import KILLED_DAEMONS
 
