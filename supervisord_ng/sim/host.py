@@ -51,6 +51,7 @@ class Host:
 
     Attributes:
         kills: how many of its daemons were killed.
+        spec: what the file said at first.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Host:
         label: str = "",
     ) -> None:
         self.kills = 0
+        self.spec = spec
         self._label = label
         self._chance = chance
         self._faults = drawn
@@ -90,7 +92,7 @@ class Host:
     # --- what inherits this may add ---------------------------------------------------------------
     def _file(self) -> SupervisorSpec:
         """What the file says now, which a daemon that begins reads."""
-        raise NotImplementedError
+        return self.spec
 
     def _of_the_node(self) -> dict[str, Any]:
         """What `boot` and `resume` of the core want to know besides."""

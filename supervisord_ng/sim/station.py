@@ -62,7 +62,6 @@ class Station(Host):
         plans = _Plans(self, agenda)
         super().__init__(spec, faults, chance, plans, trace, NodeChecker, f"{name}: ")
         self.name = name
-        self.spec = spec
         self.disk = Disk(chance.choice(ROOMS))
         self.send_up: Callable[[object], None] = _nowhere
         self.send_down: dict[str, Callable[[object], None]] = {}
@@ -181,9 +180,6 @@ class Station(Host):
         self._check_accounts()
 
     # --- its daemons ------------------------------------------------------------------------------
-    def _file(self) -> SupervisorSpec:
-        return self.spec
-
     def _of_the_node(self) -> dict[str, Any]:
         """A new daemon: a new name of its boot; how far the reports have come is on the disk."""
         self.boots += 1
