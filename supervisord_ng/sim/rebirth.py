@@ -108,22 +108,14 @@ def begin(
 
     `more` is what `machine.boot` and `machine.resume` want besides.
     """
-    more["parent"] = parent
+    more |= {"seed": seed, "now": now, "parent": parent}
     was = recalled(journal.state)
     noted = {
         path: world.births.after(path, succession.last_seen(it))
         for path, it in was.children.items()
     }
     if not was.is_of_a_life(has_parent=parent is not None) or _all_died(was, noted, world):
-        world.end_leftovers(())
-        ending = was.node.halted or was.node.stop_asked
-        left_alone = frozenset[str]() if ending else was.stopped()
-        state, asked = machine.boot(
-            spec, seed=seed, now=now, incarnations=reserved, stopped=left_alone, **more
-        )
-        by_operator = (it.path for it in children_of(journal.state) if it.by_operator)
-        stopped = frozenset[str]() if ending else frozenset(by_operator)
-        return Begun(state, asked, anew=True, stopped=stopped)
+        return _begin_anew(spec, journal, was, reserved, world, more)
     alive = {
         path: it.incarnation
         for path, it in was.children.items()
@@ -138,7 +130,7 @@ def begin(
         if (after := succession.heirs(it, noted[path], newest.get(path)))
     }
     numbers = succession.numbers(was, reserved, alive, heirs)
-    state, asked = machine.resume(spec, was, seed=seed, now=now, incarnations=numbers, **more)
+    state, asked = machine.resume(spec, was, incarnations=numbers, **more)
     running = [child for child in children_of(state) if child.pid is not None]
     kept = {(child.path, child.incarnation) for child in running if child.path in alive}
     kept |= {
@@ -156,6 +148,23 @@ def begin(
     removed = frozenset(was.children) - {child.path for child in children_of(state)}
     added = {child.path: child.spec for child in children_of(state) if child.dynamic}
     return Begun(state, asked, outdated=tuple(old), removed=removed, added=added)
+
+
+def _begin_anew(
+    spec: SupervisorSpec,
+    journal: Journal,
+    was: Memory,
+    reserved: Mapping[str, int],
+    world: World,
+    more: Mapping[str, Any],
+) -> Begun:
+    world.end_leftovers(())
+    ending = was.node.halted or was.node.stop_asked
+    left_alone = frozenset[str]() if ending else was.stopped()
+    state, asked = machine.boot(spec, incarnations=reserved, stopped=left_alone, **more)
+    by_operator = (it.path for it in children_of(journal.state) if it.by_operator)
+    stopped = frozenset[str]() if ending else frozenset(by_operator)
+    return Begun(state, asked, anew=True, stopped=stopped)
 
 
 def end_unclaimed(world: World) -> list[Disowned]:
