@@ -201,7 +201,7 @@ class ReportsAcked(msgspec.Struct, frozen=True, tag="reports_acked"):
     upto: int
 
 
-OfLink = SendUp | SendDown | SendReports | TakeReports | ReportsAcked
+OfLink = SendDown | SendUp | SendReports | TakeReports | ReportsAcked
 Effect = (
     Spawn
     | AskStop

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from supervisord_ng import limits
-from supervisord_ng.core.effects import Note, SendDown, SendUp
+from supervisord_ng.core.effects import Note
 from supervisord_ng.core.events import (
     Connected,
     Event,
@@ -108,13 +108,6 @@ class Links:
         """What was counted and dropped."""
         ends = (self._server, self._client)
         return sum(end.rejected for end in ends if end is not None)
-
-    def carry(self, effect: SendUp | SendDown) -> None:
-        """Say what the core wants to be said."""
-        if isinstance(effect, SendUp):
-            self.send_up(effect.frame)
-        else:
-            self.send_down(effect.remote, effect.frame)
 
     def send_up(self, frame: FromChild | BesideFromChild) -> bool:
         """Say something to the node above; it may get lost. False: it can not be reached just now."""

@@ -104,10 +104,13 @@ class Neighbours:
 
     def carry(self, effect: OfLink) -> None:
         """Do what the core wants to be done."""
-        if isinstance(effect, SendUp | SendDown):
-            self.links.carry(effect)
-        else:
-            self._courier.carry(effect)
+        match effect:
+            case SendDown(remote=name, frame=frame):  # what there is most comes first
+                self.links.send_down(name, frame)
+            case SendUp(frame=frame):
+                self.links.send_up(frame)
+            case _:
+                self._courier.carry(effect)
 
     def noted(self, note: Note) -> None:
         """A link that has gone down, or has come up with another life of its daemon, ends what was on it."""

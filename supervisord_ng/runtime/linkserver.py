@@ -91,6 +91,8 @@ class LinkServer:
         self._context = zmq.Context()
         self._gate = Gate(loop, self._context, allowed, self._key_refused)
         self._socket = _socket(self._context, key)
+        # As it is in C: what pyzmq's Python adds, for other types of sockets, costs more than the sending.
+        self._send_part = super(zmq.Socket, self._socket).send
         self._monitor = Monitor(loop, self._socket, _EVENTS, self._happened)
         try:
             self._socket.bind(endpoint)
@@ -104,7 +106,7 @@ class LinkServer:
     def send(self, name: str, frame: AnyFromParent) -> bool:
         """Say something to a node below; it may get lost. False: it can not be reached just now."""
         peer = self._peers.get(name)
-        return peer is not None and self._send(peer.identity, encode(frame))
+        return peer is not None and self._send(peer.identity, encode(frame)) == 0
 
     def drain(self) -> None:
         """Take in what has arrived; to be called before anybody is judged."""
@@ -210,29 +212,20 @@ class LinkServer:
 
     def _reaches(self, peer: _Peer) -> bool:
         """Whether its connection stands, as far as TCP knows. A message without a document says nothing."""
+        return self._send(peer.identity, MAGIC) != zmq.EHOSTUNREACH
+
+    def _send(self, identity: bytes, message: bytes) -> int:
+        """Return 0, or why that cannot be said just now: EHOSTUNREACH or EAGAIN."""
         try:
-            self._send_now(peer.identity, MAGIC)
+            self._send_part(identity, _MORE)
+            self._send_part(message, _NOW)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
-            return error.errno == zmq.EAGAIN
-        return True
-
-    def _send(self, identity: bytes, message: bytes) -> bool:
-        try:
-            self._send_now(identity, message)
-        except zmq.ZMQError as error:
-            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-                raise
-            return False
-        return True
-
-    def _send_now(self, identity: bytes, message: bytes) -> None:
-        try:
-            self._socket.send(identity, _MORE)
-            self._socket.send(message, _NOW)
+            return int(error.errno)
         finally:
             self._drained.look_again()
+        return 0
 
     # --- connections that come to nothing --------------------------------------------------------
     def _happened(self, event: int, value: int) -> None:
