@@ -153,7 +153,7 @@ class Links:
     def _from_children(self, received: list[Received]) -> None:
         frames = []
         for name, frame in received:
-            if not isinstance(frame, BesideFromChild):
+            if isinstance(frame, FromChild):
                 frames.append(FrameFromChild(name, frame))
             elif frame.to == self.boot_id:
                 self.beside_from_child(name, frame)

@@ -181,8 +181,9 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     id: Number
 
 
-FromChild = Hello | ChildBeat | Goodbye
-FromParent = Welcome | ParentBeat | Goodbye | Ack
+# What comes most comes first: isinstance() of such a union takes its types in turn.
+FromChild = ChildBeat | Hello | Goodbye
+FromParent = ParentBeat | Welcome | Goodbye | Ack
 BesideFromChild = Reports | Part
 BesideFromParent = Ask | Done
 AnyFromChild = FromChild | BesideFromChild

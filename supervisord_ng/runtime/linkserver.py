@@ -20,7 +20,7 @@ from supervisord_ng.errors import ProtocolError, SupervisordNGError
 from supervisord_ng.model.link import (
     AnyFromChild,
     AnyFromParent,
-    BesideFromChild,
+    FromChild,
     Hello,
     Refused,
 )
@@ -140,7 +140,7 @@ class LinkServer:
         name = self._names.get(identity, "")
         try:
             frame = decode_from_child(message)
-            if not name or isinstance(frame, Hello):
+            if not name or type(frame) is Hello:
                 name = self._name_of(str(part.get("User-Id")), identity)
             self._check_peer(name, identity, frame)
         except ProtocolError as error:
@@ -174,7 +174,7 @@ class LinkServer:
             ProtocolError: it is another one than the one that speaks, or speaks of itself as another.
         """
         peer = self._peers.get(name)
-        if isinstance(frame, Hello):
+        if type(frame) is Hello:
             if frame.node != name:
                 why = f"this key is that of node {name} here, and you say that you are {frame.node}"
                 self._refuse(identity, why)
@@ -187,7 +187,7 @@ class LinkServer:
                 peer = self._peers[name] = _Peer(identity, frame.boot)
         if peer is None or peer.boot != frame.boot:
             raise ProtocolError("it has not said hello")
-        if not isinstance(frame, BesideFromChild):  # those have numbers of their own
+        if isinstance(frame, FromChild):  # the others have numbers of their own
             if frame.seq <= peer.seq:
                 raise ProtocolError(f"number {frame.seq} was heard before")
             peer.seq = frame.seq

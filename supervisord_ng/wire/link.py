@@ -18,6 +18,8 @@ from supervisord_ng.model.link import AnyFromChild, AnyFromParent
 
 MAGIC = b"SNGL1"
 
+_BEGIN = len(MAGIC)  # of the document
+
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
@@ -49,9 +51,9 @@ def decode_from_parent(message: bytes) -> AnyFromParent:
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[T], message: bytes) -> T:
-    if not message.startswith(MAGIC):
+    if message[:_BEGIN] != MAGIC:
         raise ProtocolError(f"cannot read message: it does not begin with {MAGIC.decode()}")
     try:
-        return decoder.decode(memoryview(message)[len(MAGIC) :])
+        return decoder.decode(message[_BEGIN:])
     except (msgspec.DecodeError, RecursionError) as error:
         raise ProtocolError(f"cannot read message: {error}") from error
