@@ -56,7 +56,7 @@ CASCADE_MAX = (
     1_000_000  # internal messages of one step; reached only by a loop without progress, our bug
 )
 RESTARTS_KEPT_MAX = 1_000  # times kept for `status` where the intensity is unlimited
-BEATS_GRID = 8  # moments of an interval at which beats are sent to the nodes below, many at a time
+BEATS_GRID = 4  # moments of an interval at which beats are sent to the nodes below, many at a time
 FORMER_BOOTS_KEPT = 8  # lives of a node below that are over; late frames of them say nothing
 REPORTS_UNACKED_MAX = 5_000  # reports on their way to the parent at a time: a credit window
 REPORTS_RESEND_NS = 5 * SECOND  # without an acknowledgement for so long they are sent again

@@ -59,5 +59,11 @@ def lagged(turn: Turn, lag_ns: int) -> None:
 
 def next_deadline(state: NodeState) -> int | None:
     """The next moment that a link waits for."""
-    times = (uplink.deadline(state.uplink), state.links_at)
-    return min((time for time in times if time is not None), default=None)
+    return earlier(uplink.deadline(state.uplink), state.links_at)
+
+
+def earlier(time: int | None, other: int | None) -> int | None:
+    """The earlier of two times, None if there is none."""
+    if time is None or other is None:
+        return other if time is None else time
+    return min(time, other)

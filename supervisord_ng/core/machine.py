@@ -199,8 +199,7 @@ def next_deadline(state: NodeState) -> int | None:
         return None
     if not _has_links(state):
         return state.deadline
-    times = (state.deadline, links.next_deadline(state))
-    return min((time for time in times if time is not None), default=None)
+    return links.earlier(state.deadline, links.next_deadline(state))
 
 
 def _has_links(state: NodeState) -> bool:

@@ -128,7 +128,7 @@ def expire(turn: Turn) -> None:
             _lose(turn, name, orderly=False)
         elif link.beat_at is not None and link.beat_at <= now:
             assert link.said is not None, "a beat before the welcome"
-            _beat(turn, name, link.said)  # `tell` has said what is wanted since
+            _beat(turn, name, link, link.said)  # `tell` has said what is wanted since
     turn.look_at_links_again()
 
 
@@ -147,7 +147,7 @@ def tell(turn: Turn) -> None:
         elif link.answer is not None:
             _welcome(turn, name, _order(turn, link))
         elif link.peer is not None and link.said != (order := _order(turn, link)):
-            _beat(turn, name, order)
+            _beat(turn, name, link, order)
 
 
 def say_goodbye(turn: Turn) -> None:
@@ -294,8 +294,7 @@ def _order(turn: Turn, link: Downlink) -> RemoteOrder:
     return RemoteOrder("kill" if child.phase is Phase.KILLING else "stop", child.incarnation)
 
 
-def _beat(turn: Turn, name: str, order: RemoteOrder) -> None:
-    link = turn.links[name]
+def _beat(turn: Turn, name: str, link: Downlink, order: RemoteOrder) -> None:
     assert link.peer is not None
     seq = link.seq + 1
     turn.emit(SendDown(name, ParentBeat(turn.node.boot, seq, link.peer, order)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from supervisord_ng.core import effects, events, machine, memory
 from supervisord_ng.core.effects import Report
 from supervisord_ng.core.state import NodeState
+from supervisord_ng.limits import BEATS_GRID
 from supervisord_ng.model.exits import NOCONNECTION, UNKNOWN
 from supervisord_ng.model.link import (
     Ack,
@@ -90,7 +91,7 @@ def test_beats_are_sent_at_the_shorter_interval() -> None:
     )
     beat_at = above.downlinks["edge"].beat_at
     assert beat_at is not None
-    assert 10 + SECOND - SECOND // 8 <= beat_at <= 10 + SECOND
+    assert 10 + SECOND - SECOND // BEATS_GRID <= beat_at <= 10 + SECOND
 
 
 def test_a_connection_is_greeted_at_once() -> None:
