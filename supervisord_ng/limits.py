@@ -174,6 +174,9 @@ HEARTBEAT_RECEIVE_HWM = (
 )
 HEARTBEAT_CONNECTIONS_PER_WORKER = 8  # on average over the workers of one user: they may fork
 HEARTBEAT_CONNECTIONS_MIN = 128  # of one user in any case
+HEARTBEAT_FRAMES_SKIPPED = 16_384  # of one message, before its sender is cut off: some 50 ms
+HEARTBEAT_GROWTH_MAX = 64 * MIB  # of the daemon, before silent connections are cut off
+HEARTBEAT_GROWTH_LOOK_NS = 250 * MS  # between two looks at that
 HEARTBEAT_DESCRIPTORS_SPARED = 64  # free ones that are not spent on connections: libzmq aborts
 HEARTBEAT_HANDSHAKE_MS = 5_000  # a connection that says nothing is dropped (ZMQ_HANDSHAKE_IVL)
 HEARTBEAT_RECONNECT_MS = 100  # the SDK tries to reach an absent daemon, first after this time ...

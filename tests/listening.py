@@ -20,6 +20,27 @@ from tests.support import eventually
 
 INTERVAL_MS = 20
 WAIT_S = 20.0
+NOBODY = 65534
+
+# As this user, a worker whose message never ends until its connection does; as often as $NUMBER says.
+ENDLESS = rf"""
+import os, socket
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+ready = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0"
+for _ in range(int(os.environ["NUMBER"])):
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.environ["SNG_HEARTBEAT"].removeprefix("ipc://"))
+            connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\0NULL" + bytes(48))
+            connection.recv(64, socket.MSG_WAITALL)
+            connection.sendall(bytes((4, len(ready))) + ready)
+            while True:
+                connection.sendall(b"\1\0" * 100_000)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+print("ended", flush=True)
+"""
 
 T = TypeVar("T")
 M = TypeVar("M")

@@ -43,6 +43,9 @@ class Connections:
         allowance: how many connections a user may have at a time, by uid; 0: that user is a stranger.
         on_refused: told, in words, of each connection that was shut down.
         on_silent_end: called for each other connection that ended without a message.
+
+    Attributes:
+        others: connections of users who are neither root nor our own, and so could not signal us.
     """
 
     def __init__(
@@ -58,8 +61,11 @@ class Connections:
         self._allowance = allowance
         self._on_refused = on_refused
         self._on_silent_end = on_silent_end
+        self.others = 0
+        self._trusted = (0, os.geteuid())
         self._owners: dict[int, int | None] = {}  # descriptor to uid; None: refused
         self._counts: Counter[int] = Counter()  # of those that are not refused, by uid
+        self._recent: set[bytes] = set()  # who has spoken since the last `forget_words`
         self._spoken: dict[bytes, int] = {}  # identity to descriptor
         self._identities: dict[int, bytes] = {}
         self._ended: list[tuple[int, bool]] = []  # and whether refused; words may wait to be read
@@ -75,10 +81,31 @@ class Connections:
 
     def spoke(self, identity: bytes, frame: zmq.Frame) -> None:
         """A message has come from this connection."""
+        if identity in self._recent:
+            return
+        self._recent.add(identity)
         if identity not in self._spoken:
             descriptor = int(frame.get(zmq.SRCFD))
             self._spoken[identity] = descriptor
             self._identities[descriptor] = identity
+
+    def forget_words(self) -> None:
+        """Whoever says nothing from now on is silent to `end_silent`."""
+        self._recent.clear()
+
+    def end_silent(self, why: str) -> bool:
+        """End those of `others` that have said nothing; whether there was one."""
+        others = (it for it, uid in self._owners.items() if not self._is_trusted(uid))
+        silent = [it for it in others if self._identities.get(it) not in self._recent]
+        for descriptor in silent:
+            self._end(descriptor, why)
+        return bool(silent)
+
+    def end(self, identity: bytes, why: str) -> None:
+        """End the connection that has said something, if it still stands."""
+        descriptor = self._spoken.get(identity)
+        if descriptor is not None and self._owners.get(descriptor) is not None:
+            self._end(descriptor, why)
 
     def read(self, limit: int) -> bool:
         """Look at up to `limit` connections that have begun or ended. To be called before messages are read.
@@ -103,10 +130,7 @@ class Connections:
     def settle(self) -> None:
         """All messages that had come by the last `read` are read: who has said nothing never will."""
         for descriptor, is_refused in self._ended:
-            identity = self._identities.pop(descriptor, None)
-            if identity is not None:
-                del self._spoken[identity]
-            elif not is_refused:
+            if not self._forget(descriptor) and not is_refused:
                 self._on_silent_end()
         self._ended.clear()
 
@@ -115,15 +139,23 @@ class Connections:
         if connection is None:
             return
         with connection:
-            size = _CREDENTIALS.size
-            told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            pid, uid, _ = _CREDENTIALS.unpack(told)
-            why = self._why_not(uid, descriptor)
-            if why is None:
-                self._owners[descriptor] = uid
-                self._counts[uid] += 1
-                return
-            self._owners[descriptor] = None
+            _, uid, _ = _credentials(connection)
+        why = self._why_not(uid, descriptor)
+        self._owners[descriptor] = uid
+        self._counts[uid] += 1
+        self.others += not self._is_trusted(uid)
+        if why is not None:
+            self._end(descriptor, why)
+
+    def _end(self, descriptor: int, why: str) -> None:
+        """Shut a connection down. That it is over will be told as of any other."""
+        self._disown(descriptor)
+        self._owners[descriptor] = None
+        connection = self._own(descriptor)
+        if connection is None:
+            return
+        with connection:
+            pid, uid, _ = _credentials(connection)
             with contextlib.suppress(OSError):  # it has ended by itself
                 connection.shutdown(socket.SHUT_RDWR)
         self._on_refused(f"cannot accept connection of uid {uid} (pid {pid}): {why}")
@@ -157,16 +189,34 @@ class Connections:
         return None
 
     def _over(self, descriptor: int) -> None:
-        is_refused = False
-        if descriptor in self._owners:
-            uid = self._owners.pop(descriptor)
-            is_refused = uid is None
-            if uid is not None:
-                self._counts[uid] -= 1
-                if not self._counts[uid]:
-                    del self._counts[uid]
+        is_refused = descriptor in self._owners and self._disown(descriptor) is None
+        if not self._forget(descriptor):
+            self._ended.append((descriptor, is_refused))
+
+    def _forget(self, descriptor: int) -> bool:
+        """Whether it has spoken, as far as we have read."""
         identity = self._identities.pop(descriptor, None)
         if identity is None:
-            self._ended.append((descriptor, is_refused))
-        else:
-            del self._spoken[identity]
+            return False
+        del self._spoken[identity]
+        self._recent.discard(identity)
+        return True
+
+    def _disown(self, descriptor: int) -> int | None:
+        uid = self._owners.pop(descriptor)
+        if uid is not None:
+            self.others -= not self._is_trusted(uid)
+            self._counts[uid] -= 1
+            if not self._counts[uid]:
+                del self._counts[uid]
+        return uid
+
+    def _is_trusted(self, uid: int | None) -> bool:
+        """Whether this user could end us with a signal anyway; None: we have ended its connection."""
+        return uid is None or uid in self._trusted
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(told)
+    return pid, uid, gid

@@ -29,6 +29,7 @@ import zmq
 from supervisord_ng import limits
 from supervisord_ng.errors import ProtocolError
 from supervisord_ng.runtime.connections import Connections
+from supervisord_ng.runtime.floods import Floods
 from supervisord_ng.runtime.traffic import Traffic
 from supervisord_ng.wire.heartbeat import (
     DaemonMessage,
@@ -123,6 +124,7 @@ class HeartbeatServer:
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
             raise OSError(error.errno, f"cannot bind heartbeat socket: {error}", path) from error
+        self._floods = Floods(loop, self._connections)
         loop.add_reader(self._socket.fileno(), self._readable)
         loop.add_reader(self._connections.fileno(), self._turn)
         self._ask_turn()
@@ -189,6 +191,7 @@ class HeartbeatServer:
             return
         if self._gathering is not None:
             self._gathering.cancel()
+        self._floods.close()
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_reader(self._connections.fileno())
         self._context.destroy(linger=0)
@@ -265,6 +268,8 @@ class HeartbeatServer:
         received: list[Received] = []
         if self._connections.read(limit):
             self._ask_turn()
+        if self._connections.others:
+            self._floods.watch()
         for _ in range(limit):
             try:
                 identity, address, frames = self._receive()
@@ -293,12 +298,24 @@ class HeartbeatServer:
         self._connections.spoke(identity, part)
         frames: list[bytes] = []
         while part.more:
+            # One more than allowed is kept, so that the message is seen to be wrong.
+            if len(frames) > limits.HEARTBEAT_FRAMES_MAX:
+                self._skip(identity)
+                break
             part = self._socket.recv(zmq.NOBLOCK, copy=False)
-            # One more than allowed is kept, so that the message is seen to be wrong; the rest is
-            # dropped.
-            if len(frames) <= limits.HEARTBEAT_FRAMES_MAX:
-                frames.append(part.bytes)
+            frames.append(part.bytes)
         return identity, str(address), frames
+
+    def _skip(self, identity: bytes) -> None:
+        """Read the rest of a message. It has come as a whole, so that libzmq shows nothing else before."""
+        while True:
+            for _ in range(limits.HEARTBEAT_FRAMES_SKIPPED):
+                if not self._socket.recv(zmq.NOBLOCK, copy=False).more:
+                    return
+            self._connections.end(
+                identity, f"a message of more than {limits.HEARTBEAT_FRAMES_SKIPPED} frames"
+            )
+            self._floods.look()  # the loop does not turn meanwhile
 
     def _judge(self, identity: bytes, address: str, frames: list[bytes]) -> Received | None:
         """Turn frames into what they say of whom; None where that is nothing that we know.

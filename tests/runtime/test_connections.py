@@ -12,16 +12,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from supervisord_ng import limits
 from supervisord_ng.runtime.heartbeats import HeartbeatServer
 from supervisord_ng.wire.heartbeat import Ready
-from tests.listening import Dealer, Listening
+from tests.listening import ENDLESS, NOBODY, Dealer, Listening
 from tests.needs import require_root
 from tests.support import eventually
 
-NOBODY = 65534
 WAIT_S = 60.0
 MONITORED = 1_002  # connections that libzmq can tell of: 1,000 and one are told, one is being told
 BACKLOG = 101  # connections that wait in the kernel: ZMQ_BACKLOG, and one
@@ -117,15 +117,16 @@ def test_a_worker_that_is_let_in_later_comes_by_itself(short_dir: Path) -> None:
     os.setuid({NOBODY})
     dealer = zmq.Context().socket(zmq.DEALER)
     dealer.connect(os.environ["SNG_HEARTBEAT"])
-    dealer.send_multipart([b"SNG1", os.environ["SNG_TOKEN"].encode(), b"ready"])
-    input()
+    while True:  # what is said into a connection that is being ended may be lost
+        dealer.send_multipart([b"SNG1", os.environ["SNG_TOKEN"].encode(), b"ready"])
+        dealer.poll(50)
     """
     with Listening(short_dir) as daemon, daemon.start(program):
         eventually(lambda: daemon.server.rejected, "it is refused at first", WAIT_S)
         daemon.call(lambda: daemon.server.register(daemon.token, "root/n", 1, NOBODY, 0))
         daemon.wait_for(Ready)
 
-        assert [[("root/n", 1, Ready())]] == daemon.batches
+        assert ("root/n", 1, Ready()) == daemon.batches[0][0]
 
 
 def test_a_user_has_a_bounded_number_of_connections(short_dir: Path) -> None:
@@ -139,10 +140,14 @@ def test_a_user_has_a_bounded_number_of_connections(short_dir: Path) -> None:
         assert f"that user has {most} already" in daemon.rejections[0]
 
         with Dealer(daemon.server.endpoint) as worker:
-            worker.send(b"SNG1", daemon.token.encode(), b"ready")
             eventually(lambda: len(daemon.rejections) > 1, "a worker is sent away too", WAIT_S)
             held.close()
-            daemon.wait_for(Ready)
+
+            def is_heard() -> bool:
+                worker.send(b"SNG1", daemon.token.encode(), b"ready")
+                return bool(daemon.messages)
+
+            eventually(is_heard, "it is heard", WAIT_S)
 
 
 def test_the_last_descriptors_are_not_spent_on_connections(short_dir: Path) -> None:
@@ -185,3 +190,40 @@ def test_a_daemon_that_looks_away_is_not_overrun(short_dir: Path) -> None:
             connection.close()
 
     assert len(sockets) - 1 <= MONITORED + BACKLOG
+
+
+@pytest.mark.process
+@pytest.mark.root
+def test_a_message_without_an_end_is_ended(short_dir: Path) -> None:
+    """By a worker of another user, so that its connections are taken: it ends before memory does."""
+    require_root()
+    short_dir.chmod(0o711)
+    this = psutil.Process()
+    with Listening(short_dir) as daemon, Dealer(daemon.server.endpoint) as worker:
+        daemon.call(lambda: daemon.server.register("its-own", "root/n", 1, NOBODY, 0))
+        usual = this.memory_info().rss
+        with daemon.start(ENDLESS, NUMBER="1") as flood:
+            assert flood.stdout is not None
+            assert "ended\n" == flood.stdout.readline()
+        eventually(lambda: daemon.rejections, "it is counted", WAIT_S)
+        assert "perhaps of a message without an end" in daemon.rejections[0]
+        eventually(
+            lambda: this.memory_info().rss - usual < limits.HEARTBEAT_GROWTH_MAX,
+            "what it took is given back",
+            WAIT_S,
+        )
+        worker.send(b"SNG1", daemon.token.encode(), b"ready")
+        daemon.wait_for(Ready)
+
+
+def test_a_message_of_too_many_frames_ends_its_connection(short_dir: Path) -> None:
+    """Others are heard after it, and its sender may come again."""
+    with Listening(short_dir) as daemon, Dealer(daemon.server.endpoint) as worker:
+        head = (b"SNG1", daemon.token.encode())
+        worker.send(*head, b"later", *[b""] * (2 * limits.HEARTBEAT_FRAMES_SKIPPED))
+        eventually(lambda: daemon.server.rejected, "it is counted", WAIT_S)
+        assert f"more than {limits.HEARTBEAT_FRAMES_SKIPPED} frames" in daemon.rejections[0]
+
+        with Dealer(daemon.server.endpoint) as other:
+            other.send(*head, b"ready")
+            daemon.wait_for(Ready)

@@ -175,11 +175,13 @@ def test_an_oversized_frame_ends_its_connection_only(short_dir: Path) -> None:
         Dealer(daemon.server.endpoint) as worker,
     ):
         token = daemon.token.encode()
-        greedy.send(b"SNG1", token, b"status", b"x" * (limits.HEARTBEAT_MESSAGE_MAX + 1))
         worker.send(b"SNG1", token, b"status", b"fine")
         daemon.wait_for(Status)
+        greedy.send(b"SNG1", token, b"status", b"x" * (limits.HEARTBEAT_MESSAGE_MAX + 1))
+        worker.send(b"SNG1", token, b"status", b"still")
+        daemon.wait_for(Status, 2)
 
-        assert [Status("fine")] == daemon.messages
+        assert [Status("fine"), Status("still")] == daemon.messages
         eventually(lambda: daemon.server.rejected == 1, "it is counted", 20)
         assert "too large a frame" in daemon.rejections[0]
 
