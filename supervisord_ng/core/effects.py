@@ -174,7 +174,7 @@ class SendUp(msgspec.Struct, frozen=True, tag="send_up"):
     frame: FromChild
 
 
-class SendDown(msgspec.Struct, frozen=True, tag="send_down"):
+class SendDown(msgspec.Struct, frozen=True, gc=False, tag="send_down"):
     """Say this to the node behind the remote child `remote`. It may get lost."""
 
     remote: str

@@ -242,7 +242,7 @@ class FrameFromParent(msgspec.Struct, frozen=True, tag="frame_from_parent"):
     frame: FromParent
 
 
-class FrameFromChild(msgspec.Struct, frozen=True, tag="frame_from_child"):
+class FrameFromChild(msgspec.Struct, frozen=True, gc=False, tag="frame_from_child"):
     """The node below that the remote child `remote` stands for has said something."""
 
     remote: str

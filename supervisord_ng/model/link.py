@@ -10,6 +10,9 @@ and only when its number is higher than all before. Crash reports (`Reports`) an
 (`Ask`, `Part`, `Done`) travel beside those frames and carry numbers of their own: reports are
 numbered by the sender's store, acknowledged as far as the receiver has stored them, and told apart
 by their ids; a request is repeated until its whole answer has come.
+
+What is said again and again has `gc=False`: the flight recorder keeps thousands of these values, which the
+garbage collector would go through time and again, and values of values have no cycles.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ Route = Annotated[tuple[Name, ...], msgspec.Meta(max_length=limits.LINK_ROUTE_MA
 """Names of nodes, each below the one before."""
 
 
-class TreeNow(msgspec.Struct, frozen=True):
+class TreeNow(msgspec.Struct, frozen=True, gc=False):
     """How the tree of the child node is at this moment.
 
     `life` names one life of its root supervisor for ever; None: it has not lived yet. `generation`
@@ -51,7 +54,7 @@ class TreeNow(msgspec.Struct, frozen=True):
     reason: ExitReason | None = None
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """What the parent wants of the child's tree. A lower generation than one obeyed before is an old order.
 
     `run` of a new generation starts a tree that is down and adopts one that runs.
@@ -87,7 +90,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     interval_ns: Interval
 
 
-class ChildBeat(msgspec.Struct, frozen=True, tag="child_beat"):
+class ChildBeat(msgspec.Struct, frozen=True, gc=False, tag="child_beat"):
     """Child: a sign of life, and how the tree is. Sent at the interval, and at once when that changes."""
 
     boot: Known
@@ -96,7 +99,7 @@ class ChildBeat(msgspec.Struct, frozen=True, tag="child_beat"):
     tree: TreeNow
 
 
-class ParentBeat(msgspec.Struct, frozen=True, tag="parent_beat"):
+class ParentBeat(msgspec.Struct, frozen=True, gc=False, tag="parent_beat"):
     """Parent: a sign of life, and what it wants. Sent at the interval, and at once when that changes."""
 
     boot: Known
