@@ -155,10 +155,11 @@ def resume(
         seed=seed,
         name=name,
         boot=boot_id,
+        predecessor=memory.node.boot,
         life=memory.node.life,
         ended=memory.node.ended,
         chain=memory.node.chain,
-        uplink=None if parent is None else Uplink(parent, outbox=outbox or Outbox()),
+        uplink=uplink.remembered(memory.node, parent, outbox or Outbox()),
         downlinks=fresh.downlinks_of(supervisors),
     )
     turn = Turn(state, now)

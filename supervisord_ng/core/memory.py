@@ -1,10 +1,11 @@
 """What of a node's state outlives its daemon: values to be written down, and read by the next daemon.
 
 Everything that decides what happens next is in it: who runs as which process, who is being stopped or waits
-for a restart, the restart windows, what operators have stopped. What is not: signs of life, which begin anew;
-the links to other nodes, which shake hands anew; who waits for an answer, whose connection is gone; and the
-specifications, because the next daemon reads the configuration. Times are of the monotonic clock, so a memory
-means something during one boot of the host only. Bringing it to life again is `resume`.
+for a restart, the restart windows, what operators have stopped, which order of the node above was obeyed and
+which life of each tree below was ours. What is not: signs of life, which begin anew; the links to other nodes,
+which shake hands anew; who waits for an answer, whose connection is gone; and the specifications, because the
+next daemon reads the configuration. Times are of the monotonic clock, so a memory means something during one
+boot of the host only. Bringing it to life again is `resume`.
 
 The next daemon may be of another version: fields may be added here, with defaults. Whoever changes what one
 means raises `FORMAT`.
@@ -92,7 +93,7 @@ class SupervisorMemory(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NodeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The node but for its tree."""
+    """The node but for its tree. `tenure` and `generation`: which order of the node above was obeyed last."""
 
     root: str
     stop_asked: bool = False
@@ -100,6 +101,9 @@ class NodeMemory(msgspec.Struct, frozen=True, omit_defaults=True):
     life: str | None = None
     ended: ExitReason | None = None
     chain: tuple[str, ...] = ()
+    boot: str | None = None
+    tenure: str | None = None
+    generation: int = 0
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -138,7 +142,8 @@ class Memory(msgspec.Struct, frozen=True):
 
 _CHILD = tuple(name for name in ChildMemory.__struct_fields__ if name not in ("kind", "spec"))
 _SUPERVISOR = ("incarnation", "alive", "booted", "automatic", "restarts", "retired")
-_NODE = NodeMemory.__struct_fields__
+_OF_UPLINK = ("tenure", "generation")
+_NODE = tuple(name for name in NodeMemory.__struct_fields__ if name not in _OF_UPLINK)
 
 
 def is_same(state: NodeState, other: NodeState) -> bool:
@@ -148,7 +153,10 @@ def is_same(state: NodeState, other: NodeState) -> bool:
 
 def of_node(state: NodeState) -> NodeMemory:
     """What is remembered of the node itself."""
-    return NodeMemory(**{name: getattr(state, name) for name in _NODE})
+    fields = {name: getattr(state, name) for name in _NODE}
+    if state.uplink is not None:
+        fields |= {name: getattr(state.uplink, name) for name in _OF_UPLINK}
+    return NodeMemory(**fields)
 
 
 def of_supervisor(supervisor: SupervisorState) -> SupervisorMemory:

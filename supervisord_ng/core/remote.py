@@ -205,7 +205,7 @@ def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
     child = turn.child(link.path)
     if child is None or child.phase is Phase.DOWN:
         return
-    obeyed = tree.tenure == turn.node.boot and tree.generation >= child.incarnation
+    obeyed = _is_ours(turn, tree.tenure) and tree.generation >= child.incarnation
     if child.phase in (Phase.STOPPING, Phase.KILLING):
         if obeyed and tree.state == "down":
             _ended(turn, child, KILLED if child.phase is Phase.KILLING else SHUTDOWN)
@@ -215,6 +215,11 @@ def _judge(turn: Turn, name: str, tree: TreeNow) -> None:
         _ended(turn, child, tree.reason or UNKNOWN)
     else:
         _holds(turn, child, tree, obeyed=obeyed)
+
+
+def _is_ours(turn: Turn, tenure: str | None) -> bool:
+    """Whether that daemon's orders are ours: we are that, or go on for it."""
+    return tenure is not None and tenure in (turn.node.boot, turn.node.predecessor)
 
 
 def _holds(turn: Turn, child: ChildState, tree: TreeNow, *, obeyed: bool) -> None:

@@ -327,6 +327,7 @@ class NodeState(msgspec.Struct, frozen=True):
     stopped: frozenset[str] = frozenset()  # whom a first start leaves alone, by path
     name: str = ""
     boot: str = ""  # the name of this life of the daemon, for the nodes above and below
+    predecessor: str | None = None  # of the daemon whose tree this one goes on with
     life: str | None = None  # of the root supervisor
     ended: ExitReason | None = (
         None  # why the root ended, while the parent node decides what follows

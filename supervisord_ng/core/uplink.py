@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from supervisord_ng.core import outbox
 from supervisord_ng.core.effects import Note, SendUp
-from supervisord_ng.core.state import KillTree, Purpose, StartTree, StopTree, Uplink
+from supervisord_ng.core.memory import NodeMemory
+from supervisord_ng.core.state import KillTree, Outbox, Purpose, StartTree, StopTree, Uplink
 from supervisord_ng.core.turn import Turn
 from supervisord_ng.model.exits import NOCONNECTION, SHUTDOWN
 from supervisord_ng.model.link import (
@@ -29,6 +30,7 @@ from supervisord_ng.model.link import (
     Welcome,
 )
 from supervisord_ng.model.reports import EventName
+from supervisord_ng.model.spec import ParentSpec
 
 
 def begin(turn: Turn) -> None:
@@ -36,6 +38,13 @@ def begin(turn: Turn) -> None:
     if turn.node.uplink is not None:
         _change(turn, first_hello=1)
         _say_hello(turn)
+
+
+def remembered(memory: NodeMemory, parent: ParentSpec | None, outbox: Outbox) -> Uplink | None:
+    """No link, and what an earlier daemon has obeyed: no order is obeyed by two."""
+    if parent is None:
+        return None
+    return Uplink(parent, tenure=memory.tenure, generation=memory.generation, outbox=outbox)
 
 
 def begin_again(turn: Turn) -> None:

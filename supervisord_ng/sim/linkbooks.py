@@ -35,8 +35,12 @@ class NodeChecker(Checker):
         self.judged: Counter[str] = Counter()
         self._lives: dict[Key, str] = {}  # of trees below, by the incarnation that each stands for
         self._tenure = 0  # the last daemon above with which there was a handshake
+        self._begun: set[tuple[str, int]] = (
+            set()
+        )  # generations of orders by which the tree has started
         self._late = False  # what is said comes from an earlier one
         self._order: Order | None = None  # of the node above, just now
+        self._orderer = ""  # the boot of the daemon that it is from
 
     def anew(self, spec: SupervisorSpec, stopped: Collection[str]) -> Self:
         """Another daemon begins anew; the trees below are learnt anew, what was counted was counted."""
@@ -52,7 +56,7 @@ class NodeChecker(Checker):
         if isinstance(event, events.FrameFromParent):
             self._late = life_number(event.frame.boot) < self._tenure
             if isinstance(event.frame, Welcome | ParentBeat):
-                self._order = event.frame.order
+                self._order, self._orderer = event.frame.order, event.frame.boot
                 if self._order.wanted == "run":
                     self._may_start.add(self._root)
         super().event(event)
@@ -65,8 +69,11 @@ class NodeChecker(Checker):
             )
         if isinstance(effect, effects.AskStop | effects.Kill):
             self._wanted_gone((effect.path, effect.incarnation))
-        elif isinstance(effect, effects.Note) and effect.kind == "remote":
-            self._remote_note(effect)
+        elif isinstance(effect, effects.Note):
+            if effect.kind == "remote":
+                self._remote_note(effect)
+            elif effect.path == self._root and effect.event is EventName.STARTING:
+                self._starts()
         super().effect(effect, now)
 
     def decided(self, state: NodeState) -> None:
@@ -88,6 +95,15 @@ class NodeChecker(Checker):
     def has_to_run(self, path: str) -> bool:
         """Whether a child whose supervisor runs has to run too; of the root the node above says that."""
         return path != self._root and super().has_to_run(path)
+
+    def _starts(self) -> None:
+        """The tree starts, by itself when the daemon begins, or by an order: each of these begins it once."""
+        if self._order is None:
+            return
+        order = (self._orderer, self._order.generation)
+        if order in self._begun:
+            raise Violation(f"{self._root} starts again by order {order[1]} of {order[0]}")
+        self._begun.add(order)
 
     def _wanted_gone(self, key: Key) -> None:
         """Nobody is to end but by a restart that takes it along, with the whole tree, or for being ill."""

@@ -8,7 +8,7 @@ from supervisord_ng.core import effects, events, machine, memory
 from supervisord_ng.core.effects import Report
 from supervisord_ng.core.state import NodeState
 from supervisord_ng.limits import BEATS_GRID
-from supervisord_ng.model.exits import NOCONNECTION, UNKNOWN
+from supervisord_ng.model.exits import KILLED, NOCONNECTION, UNKNOWN
 from supervisord_ng.model.link import (
     Ack,
     ChildBeat,
@@ -68,13 +68,18 @@ def linked(name: str) -> NodeState:
     return machine.step(state, events.FrameFromChild(name, beat), SECOND)[0]
 
 
-def next_daemon(state: NodeState) -> NodeState:
+def next_daemon(state: NodeState) -> tuple[NodeState, tuple[effects.Effect, ...]]:
     """The daemon was killed, and another one, "q", goes on."""
-    spec = state.supervisors["root"].spec
-    was = memory.of(state)
     return machine.resume(
-        spec, was, seed=1, now=2 * SECOND, incarnations={}, name="top", boot_id="q"
-    )[0]
+        state.supervisors["root"].spec,
+        memory.of(state),
+        seed=1,
+        now=2 * SECOND,
+        incarnations={},
+        name=state.name,
+        boot_id="q",
+        parent=None if state.uplink is None else state.uplink.spec,
+    )
 
 
 def test_beats_are_sent_at_the_shorter_interval() -> None:
@@ -165,7 +170,7 @@ def test_a_late_hello_takes_back_no_reports() -> None:
 
 def test_a_tree_that_gave_up_while_its_parents_daemon_was_killed_is_counted_once() -> None:
     """The next daemon knows which life it was that ran, and what the strategy does comes before a new one."""
-    state = next_daemon(linked("edge"))
+    state, _ = next_daemon(linked("edge"))
     down = TreeNow("down", "c.1", "p", 1, NOCONNECTION)
     greeting = Hello("edge", "c", 3, down, 2 * SECOND, 0)
     state, asked = machine.step(state, events.FrameFromChild("edge", greeting), 3 * SECOND)
@@ -180,7 +185,7 @@ def test_another_life_below_when_the_next_daemon_comes_is_an_end() -> None:
     for life, ends in (("c.1", []), ("d.1", [UNKNOWN])):
         tree = TreeNow("up", life, None, 0)
         greeting = Hello("edge", "d", 1, tree, 2 * SECOND, 0)
-        state = next_daemon(linked("edge"))
+        state, _ = next_daemon(linked("edge"))
         _, asked = machine.step(state, events.FrameFromChild("edge", greeting), 3 * SECOND)
         assert ends == [effect.reason for effect in asked if isinstance(effect, Report)]
 
@@ -195,3 +200,35 @@ def test_a_daemon_that_ends_answers_a_node_that_it_waits_for() -> None:
     last = [frames[-1] for frames in (said(asked), said(again))]
     orders = [frame.order for frame in last if isinstance(frame, ParentBeat | Welcome)]
     assert 2 * [Order("stop", 1)] == orders
+
+
+def test_an_order_that_an_earlier_daemon_obeyed_starts_nothing_again() -> None:
+    """The tree has given up, and its parent has not heard of that: what follows is for the parent to say."""
+    welcome = Welcome("top", "p", 1, "c", 1, Order("run", 1), SECOND)
+    state, _ = machine.step(child_node(), events.FrameFromParent(welcome), 10)
+    state, _ = machine.step(state, events.Kill("root"), 20)
+    state, asked = next_daemon(state)
+    hellos = [effect.frame for effect in asked if isinstance(effect, effects.SendUp)]
+    down = TreeNow("down", "c.1", "p", 1, KILLED)
+    assert [down] == [frame.tree for frame in hellos if isinstance(frame, Hello)]
+    again = Welcome("top", "p", 2, "q", 1, Order("run", 1), SECOND)
+    state, _ = machine.step(state, events.FrameFromParent(again), 3 * SECOND)
+    assert not state.supervisors["root"].alive
+    anew = ParentBeat("p", 3, "q", Order("run", 2))
+    state, _ = machine.step(state, events.FrameFromParent(anew), 3 * SECOND)
+    assert state.supervisors["root"].alive
+
+
+def test_an_order_of_the_earlier_daemon_was_the_order_of_the_next() -> None:
+    """A tree that obeyed it and gave up before anybody heard that it ran is counted, not started again."""
+    greeted, _ = machine.step(
+        parent_node("edge"), events.FrameFromChild("edge", hello("edge", 1)), 0
+    )
+    for tenure, ends, order in (("p", [NOCONNECTION], 2), ("o", [], 1)):
+        state, _ = next_daemon(greeted)
+        down = TreeNow("down", "c.1", tenure, 1, NOCONNECTION)
+        greeting = Hello("edge", "c", 3, down, 2 * SECOND, 0)
+        _, asked = machine.step(state, events.FrameFromChild("edge", greeting), 3 * SECOND)
+        assert ends == [effect.reason for effect in asked if isinstance(effect, Report)]
+        orders = [frame.order for frame in said(asked) if isinstance(frame, Welcome)]
+        assert [Order("run", order)] == orders

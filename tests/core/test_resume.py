@@ -238,7 +238,15 @@ def test_a_boot_leaves_alone_whom_operators_have_stopped() -> None:
             memory.NodeMemory,
             {
                 *("supervisors", "deadline", "seed", "up_announced", "refusals", "stopped"),
-                *("name", "boot", "uplink", "downlinks", "links_at", "reloads", "stop_below"),
+                *(
+                    "name",
+                    "predecessor",
+                    "uplink",
+                    "downlinks",
+                    "links_at",
+                    "reloads",
+                    "stop_below",
+                ),
             },
         ),
     ],
