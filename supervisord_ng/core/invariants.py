@@ -102,6 +102,8 @@ def _check_child(state: NodeState, supervisor: SupervisorState, child: ChildStat
             assert told, f"{where}: its end is forgotten"
     if child.phase in (Phase.SPAWNING, Phase.STARTING) and not isinstance(child.spec, RemoteSpec):
         assert child.standing is not Standing.UP, where
+    if child.phase is Phase.DUMPING:
+        assert child.deadline is not None, f"{where}: waits for its stacks without an end"
     if child.phase is Phase.LOST:
         assert isinstance(child.spec, RemoteSpec), where
         assert state.downlinks[child.name].peer is None, f"{where}: lost, and linked"
