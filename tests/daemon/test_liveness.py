@@ -289,7 +289,7 @@ def test_strangers_change_nothing(short_dir: Path) -> None:
 
 
 def test_another_user_or_process_speaks_for_nobody(short_dir: Path) -> None:
-    """The right token, and the wrong user; then the right user, and a process that is not of the worker."""
+    """The right token and the wrong user, who may not even connect; then a process that is not of it."""
     require_root()
     short_dir.chmod(0o711)
     heartbeat = '{ interval = "200ms", timeout = "5s" }'
@@ -297,8 +297,10 @@ def test_another_user_or_process_speaks_for_nobody(short_dir: Path) -> None:
         before = node.wait_up(LONG_S).pids()
         token = token_of(before["w@1"])
         with talking(node, token, IMPOSTOR, user=NOBODY):
-            eventually(lambda: rejected(node) == 11, "the other user is counted", LONG_S)
+            eventually(lambda: rejected(node) > 0, "the other user's connection is counted", LONG_S)
+        refused = rejected(node)
         with talking(node, token, IMPOSTOR):
-            eventually(lambda: rejected(node) == 22, "the other process is counted", LONG_S)
+            enough = refused + 11
+            eventually(lambda: rejected(node) >= enough, "the other process is counted", LONG_S)
         assert (before, []) == (node.pids(), node.crashes())
         assert ["running"] * WORKERS == [row["state"] for row in node.status()["children"][1:]]
