@@ -14,6 +14,7 @@ means raises `FORMAT`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -144,11 +145,14 @@ _CHILD = tuple(name for name in ChildMemory.__struct_fields__ if name not in ("k
 _SUPERVISOR = ("incarnation", "alive", "booted", "automatic", "restarts", "retired")
 _OF_UPLINK = ("tenure", "generation")
 _NODE = tuple(name for name in NodeMemory.__struct_fields__ if name not in _OF_UPLINK)
+_own_fields = attrgetter(*_NODE)
 
 
 def is_same(state: NodeState, other: NodeState) -> bool:
     """Whether nothing differs that is remembered; quick, and False at times where nothing does."""
-    return state.supervisors is other.supervisors and of_node(state) == of_node(other)
+    if state.supervisors is not other.supervisors or _own_fields(state) != _own_fields(other):
+        return False
+    return state.uplink is other.uplink or of_node(state) == of_node(other)
 
 
 def of_node(state: NodeState) -> NodeMemory:
