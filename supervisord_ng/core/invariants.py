@@ -106,7 +106,9 @@ def _check_child(state: NodeState, supervisor: SupervisorState, child: ChildStat
         assert child.deadline is not None, f"{where}: waits for its stacks without an end"
     if child.phase is Phase.LOST:
         assert isinstance(child.spec, RemoteSpec), where
-        assert state.downlinks[child.name].peer is None, f"{where}: lost, and linked"
+    if isinstance(child.spec, RemoteSpec) and child.phase is not Phase.DOWN:
+        linked = state.downlinks[child.name].peer is not None
+        assert linked == (child.phase is not Phase.LOST), f"{where}: {child.phase}, linked: {linked}"
     if isinstance(child.spec, SupervisorSpec):
         assert child.path in state.supervisors, f"{where}: a supervisor without a state"
     if isinstance(child.spec, WorkerSpec) and child.phase in _EXISTS and child.cause is None:

@@ -76,7 +76,6 @@ def _spares(turn: Turn) -> bool:
 
 
 def _ended(turn: Turn, child: ChildState, reason: ExitReason) -> None:
-    turn.put_child(replace(child, life=None))
     turn.inbox.append(Exited(child.path, child.incarnation, reason))
 
 

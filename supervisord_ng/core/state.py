@@ -99,7 +99,7 @@ class ChildState(msgspec.Struct, frozen=True):
     dynamic: bool = False  # added at run time; forgotten when its supervisor restarts
     renew: bool = False  # a reload wants it started, anew if it runs
     removed: bool = False  # a reload wants it gone
-    life: str | None = None  # of a remote: of the tree below that runs on our behalf
+    life: str | None = None  # of a remote: of the tree below, once it runs on our behalf
 
     @property
     def name(self) -> str:

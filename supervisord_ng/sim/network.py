@@ -40,7 +40,7 @@ _MOST = LinkFaults(
     daemon_crash=0.03,
     daemon_stop=0.02,
     lag=0.05,
-    daemon_killed=0.05,
+    daemon_killed=0.1,
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tests.core.mistake import Change, Mistake
 from tests.core.mistake import one as _one
+from tests.core.mistakes_linking import LINKS
 from tests.core.mistakes_resuming import KILLED_DAEMONS
 
 WINDOW = {
@@ -353,5 +354,5 @@ LIVES = {
 }
 
 MISTAKES: dict[str, Mistake] = (
-    WINDOW | ENDS | STRATEGIES | RETRIES | SUPERVISORS | LIVES | KILLED_DAEMONS
+    WINDOW | ENDS | STRATEGIES | RETRIES | SUPERVISORS | LIVES | KILLED_DAEMONS | LINKS
 )

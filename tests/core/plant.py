@@ -1,10 +1,11 @@
 """``python -m tests.core.plant [--all] [NAME...]``: plant mistakes in the core, say which check notices.
 
-One process per mistake, because it has the core imported wrong. There are three checks, asked in this order:
+One process per mistake, because it has the core imported wrong. There are four checks, asked in this order:
 
     conformance   the traces of the real Erlang
     model         the naive model, some hundred histories
     simulator     some hundred seeds
+    fleet         some seeds of several nodes
 
 Without `--all` the first that notices is enough, and a mistake may name the one to ask first.
 """
@@ -23,11 +24,14 @@ from importlib.util import spec_from_loader
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType, ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import supervisord_ng
 from tests.core.mistake import Change, Mistake
 from tests.core.mistakes import MISTAKES
+
+if TYPE_CHECKING:  # it imports the core
+    from supervisord_ng.sim.verdict import Outcome
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(supervisord_ng.__file__).parent / "core"
@@ -37,6 +41,8 @@ PARALLEL = 2  # processes at a time
 HISTORIES = 600  # of the model
 SEEDS = 120  # of the simulator
 STEPS = 300
+FLEETS = 40  # seeds of the simulated fleet
+FLEET_S = 60
 WHERE_WIDTH = 70  # columns for what was found
 CHECK_S = (
     60.0  # of CPU time; a check that takes longer is in a loop that never ends, which is a find
@@ -134,11 +140,21 @@ def model() -> str | None:
 def simulator() -> str | None:
     """The first seed that does not hold, and the first line of why."""
     from supervisord_ng.sim import run
-    from supervisord_ng.sim.verdict import Verdict
 
-    for seed in range(SEEDS):
-        outcome = run.play(seed, STEPS, verbose=False)
-        if outcome.verdict is not Verdict.HELD:
+    return _first_failure(run.play, SEEDS, STEPS)
+
+
+def fleet() -> str | None:
+    """Likewise, of several nodes."""
+    from supervisord_ng.sim import fleet
+
+    return _first_failure(fleet.play, FLEETS, FLEET_S)
+
+
+def _first_failure(play: Callable[..., Outcome], seeds: int, length: int) -> str | None:
+    for seed in range(seeds):
+        outcome = play(seed, length, verbose=False)
+        if outcome.verdict != "held":
             why = outcome.message.strip().splitlines()[-1]
             return f"seed {seed}, {outcome.verdict}: {shorten(why, WHERE_WIDTH)}"
     return None
@@ -148,6 +164,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "conformance": conformance,
     "model": model,
     "simulator": simulator,
+    "fleet": fleet,
 }
 
 
