@@ -140,7 +140,7 @@ class Fleet:
             strategy=chance.choice(
                 [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
             ),
-            intensity=None if place.above is None else chance.choice([1, 3, 10]),
+            intensity=None if place.above is None else chance.choice([0, 1, 3, 10]),
             start_failure=StartFailure.RETRY,
         )
 

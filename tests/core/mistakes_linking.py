@@ -8,12 +8,6 @@ LINKS = {
     "the next daemon does not know which tree ran below": one(
         "resume", "phase=Phase.LOST, ready=True,", "phase=Phase.LOST, life=None,", first="fleet"
     ),
-    "the next daemon has obeyed no order": one(
-        "uplink",
-        "tenure=memory.tenure, generation=memory.generation, outbox=outbox",
-        "outbox=outbox",
-        first="fleet",
-    ),
     "the next daemon does not know the name of its tree": one(
         "machine", "life=memory.node.life,", "life=None,", first="fleet"
     ),
