@@ -108,7 +108,9 @@ def _check_child(state: NodeState, supervisor: SupervisorState, child: ChildStat
         assert isinstance(child.spec, RemoteSpec), where
     if isinstance(child.spec, RemoteSpec) and child.phase is not Phase.DOWN:
         linked = state.downlinks[child.name].peer is not None
-        assert linked == (child.phase is not Phase.LOST), f"{where}: {child.phase}, linked: {linked}"
+        assert linked == (child.phase is not Phase.LOST), (
+            f"{where}: {child.phase}, linked: {linked}"
+        )
     if isinstance(child.spec, SupervisorSpec):
         assert child.path in state.supervisors, f"{where}: a supervisor without a state"
     if isinstance(child.spec, WorkerSpec) and child.phase in _EXISTS and child.cause is None:
