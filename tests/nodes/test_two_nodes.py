@@ -85,6 +85,21 @@ def test_a_leaf_that_gives_up_is_restarted_by_its_parent(short_dir: Path) -> Non
         assert 1 == top.row("root")["restarts_in_window"]
 
 
+def test_a_give_up_while_the_parents_daemon_is_away_is_counted_once(short_dir: Path) -> None:
+    """The parent's daemon is killed; the next one keeps its workers and knows which tree had run below."""
+    with top_and_leaf(short_dir, leaf_root='intensity = 1\nperiod = "10m"') as (top, leaf):
+        wait_row(top, "leaf", state="running", restarts=0)
+        pids = top.pids()
+        top.crash()
+        give_up(leaf)
+        top.start()
+        top.wait_answering()
+        wait_row(top, "leaf", state="running", restarts=1)
+        eventually(lambda: leaf.is_up() and len(leaf.pids()) == 2, "the leaf's tree is up again")
+        assert pids == top.pids()
+        assert 1 == top.row("root")["restarts_in_window"]
+
+
 def test_one_for_all_restarts_the_siblings_in_order(short_dir: Path) -> None:
     """Under one_for_all the parent's own workers are stopped in reverse and started in order, with the leaf."""
     strategy = 'strategy = "one_for_all"\n'
