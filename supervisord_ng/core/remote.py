@@ -90,6 +90,10 @@ def receive(turn: Turn, name: str, frame: FromChild) -> None:
         return
     if frame.boot != link.peer or frame.to != turn.node.boot or frame.seq <= link.heard_seq:
         return
+    if link.doubted is not None:  # who answers us lives after who spoke before
+        former = (*link.former, link.doubted)[-FORMER_BOOTS_KEPT:]
+        link = replace(link, former=former, doubted=None)
+        turn.put_link(name, link)
     match frame:
         case ChildBeat(seq=seq, tree=tree):
             judge_at = turn.now + link.spec.heartbeat.timeout_ns
@@ -162,9 +166,8 @@ def _hello(turn: Turn, name: str, link: Downlink, hello: Hello) -> None:
     same = hello.boot == link.last
     if hello.boot in link.former or (same and hello.seq <= link.heard_seq):
         return
-    if not same and link.last is not None:
-        former = (*link.former, link.last)[-FORMER_BOOTS_KEPT:]
-        _change(turn, name, former=former)
+    if not same:
+        _change(turn, name, doubted=link.last)
     if link.peer != hello.boot:
         _change(turn, name, peer=hello.boot, last=hello.boot)
         _note(turn, link.path, EventName.LINK_UP)

@@ -265,6 +265,9 @@ class Downlink(msgspec.Struct, frozen=True):
     peer: str | None = None  # the boot that it shook hands with; None: no link
     last: str | None = None  # the boot that it shook hands with last, link or no link
     former: tuple[str, ...] = ()  # boots of that node that are over
+    doubted: str | None = (
+        None  # the boot before `last`, until that answers: its hello may have been late
+    )
     answer: int | None = None  # the number of a hello to be answered
     interval_ns: int = 0  # between beats: the shorter of both nodes'
     seq: int = 0  # of the last frame sent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from supervisord_ng.core import effects, events, machine, memory
 from supervisord_ng.core.effects import Report
 from supervisord_ng.core.state import NodeState
@@ -232,3 +234,18 @@ def test_an_order_of_the_earlier_daemon_was_the_order_of_the_next() -> None:
         assert ends == [effect.reason for effect in asked if isinstance(effect, Report)]
         orders = [frame.order for frame in said(asked) if isinstance(frame, Welcome)]
         assert [Order("run", order)] == orders
+
+
+def test_a_late_hello_of_an_earlier_daemon_locks_nobody_out() -> None:
+    """Nobody answers for that daemon any more, so the one that lives is heard when it knocks again."""
+    state = parent_node("edge")
+    frames: tuple[Hello | ChildBeat, ...] = (
+        hello("edge", 1),
+        replace(hello("edge", 9), boot="b"),  # on its way since before "c" began
+        hello("edge", 2),
+        ChildBeat("c", 3, "p", UP),
+        replace(hello("edge", 10), boot="b"),
+    )
+    for now, frame in enumerate(frames):
+        state, _ = machine.step(state, events.FrameFromChild("edge", frame), now)
+    assert "c" == state.downlinks["edge"].peer
