@@ -27,6 +27,7 @@ from collections.abc import Callable
 import zmq
 
 from supervisord_ng import limits
+from supervisord_ng.runtime import borrowed
 
 _ENDPOINT = "inproc://connections"
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
@@ -166,9 +167,8 @@ class Connections:
         The number is libzmq's to close, in its own thread, and may stand for something else by now. What
         we hold keeps what it is: another connection at our path if any, judged by its own credentials.
         """
-        try:
-            held = socket.socket(fileno=os.dup(descriptor))
-        except OSError:
+        held = borrowed.hold(descriptor)
+        if held is None:
             return None
         if held.family != socket.AF_UNIX or held.getsockname() != self._path:
             held.close()

@@ -9,8 +9,6 @@ wrong is counted in `rejected`, dropped and said. What frames mean, and who is s
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Mapping
 
 import zmq
@@ -24,6 +22,7 @@ from supervisord_ng.model.link import (
     Hello,
     Refused,
 )
+from supervisord_ng.runtime import borrowed
 from supervisord_ng.runtime.linksocket import HANDSHAKE_FAILED, Drained, Monitor
 from supervisord_ng.runtime.troubles import Troubles
 from supervisord_ng.runtime.zap import DOMAIN, Gate
@@ -276,8 +275,11 @@ def _plain_address(address: str) -> str:
 
 def _address(descriptor: int) -> str:
     """Who is at the other end of an accepted connection, which may be gone by now."""
+    connection = borrowed.hold(descriptor)
+    if connection is None:
+        return _NO_ADDRESS
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with connection:
             return _plain_address(str(connection.getpeername()[0]))
     except (OSError, IndexError):
         return _NO_ADDRESS
