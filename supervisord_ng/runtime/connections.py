@@ -128,6 +128,11 @@ class Connections:
                 self._over(descriptor)
         return True
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is something to be settled."""
+        return bool(self._ended)
+
     def settle(self) -> None:
         """All messages that had come by the last `read` are read: who has said nothing never will."""
         for descriptor, is_refused in self._ended:
@@ -157,9 +162,9 @@ class Connections:
             return
         with connection:
             pid, uid, _ = _credentials(connection)
+            self._on_refused(f"cannot accept connection of uid {uid} (pid {pid}): {why}")
             with contextlib.suppress(OSError):  # it has ended by itself
                 connection.shutdown(socket.SHUT_RDWR)
-        self._on_refused(f"cannot accept connection of uid {uid} (pid {pid}): {why}")
 
     def _own(self, descriptor: int) -> socket.socket | None:
         """Hold on to the connection with this number; None if it has ended.

@@ -126,7 +126,7 @@ class HeartbeatServer:
             raise OSError(error.errno, f"cannot bind heartbeat socket: {error}", path) from error
         self._floods = Floods(loop, self._connections)
         loop.add_reader(self._socket.fileno(), self._readable)
-        loop.add_reader(self._connections.fileno(), self._turn)
+        loop.add_reader(self._connections.fileno(), self._connections_changed)
         self._ask_turn()
 
     def register(
@@ -262,6 +262,13 @@ class HeartbeatServer:
         self._turn_asked = False
         if not self._socket.closed:
             self._drain(limits.HEARTBEAT_BATCH)
+
+    def _connections_changed(self) -> None:
+        """Somebody has connected or is gone. What those who connect say may wait for more."""
+        if self._connections.read(limits.HEARTBEAT_BATCH) or self._connections.has_ended:
+            self._ask_turn()
+        if self._connections.others:
+            self._floods.watch()
 
     def _drain(self, limit: int) -> None:
         """Read up to `limit` messages, pass on what is valid, and come back for the rest."""

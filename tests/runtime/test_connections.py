@@ -137,6 +137,7 @@ def test_a_user_has_a_bounded_number_of_connections(short_dir: Path) -> None:
             held.enter_context(connected(daemon.path))
         one_more = held.enter_context(connected(daemon.path))
         eventually(lambda: is_ended(one_more), "the last one is ended", WAIT_S)
+        eventually(lambda: daemon.rejections, "it is counted", WAIT_S)
         assert f"that user has {most} already" in daemon.rejections[0]
 
         with Dealer(daemon.server.endpoint) as worker:
