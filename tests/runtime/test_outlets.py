@@ -66,8 +66,8 @@ def outlets_in(directory: Path) -> Iterator[Outlets]:
 
 
 def keeper_of(directory: Path) -> int:
-    """The pid of the keeper, which must be there."""
-    (pid,) = keeper.everyone(str(directory / "output"))
+    """The pid of the one keeper; for a moment after its start it can not be told from others."""
+    (pid,) = eventually(lambda: keeper.everyone(str(directory / "output")), "a keeper")
     return pid
 
 

@@ -22,7 +22,7 @@ from supervisord_ng.runtime import keeper
 from supervisord_ng.runtime.captures import Captures
 from supervisord_ng.runtime.logfile import LogFile, Place, bytes_since, cut, place_of_end
 from supervisord_ng.runtime.progress import Notes, Progress, check_of
-from tests.support import rounds
+from tests.support import eventually, rounds
 
 pytestmark = pytest.mark.process
 
@@ -58,7 +58,8 @@ def end_left_in(directory: Path) -> int:
     """Open what the worker of a dead daemon would have open."""
     output = directory / "output"
     pipe = os.readlink(output / "w.out").split()[1]
-    found = keeper.find(str(output), keeper.everyone(str(output)), [pipe])
+    keepers = eventually(lambda: keeper.everyone(str(output)), "its keeper")
+    found = keeper.find(str(output), keepers, [pipe])
     return os.open(found[pipe], os.O_RDWR)
 
 
