@@ -109,13 +109,9 @@ class Operators:
         if row.kind == "supervisor" and self._is_up(row.path):
             return await self._start_below(row)
         reply = await self._call("restart_child", row.path, now=True)
-        if reply.code == "ok" and reply.incarnation is None:
-            return Outcome(row.path, ok=True, code="ok", message="nothing to start")
-        if reply.code == "ok":
-            return self._done(row.path, "started", reply)
         if reply.code == "running":
             return self._done(row.path, "already started", reply)
-        return self._failed(row.path, "start", reply)
+        return self._outcome(row.path, "start", "started", reply)
 
     async def _start_below(self, row: Row) -> Outcome:
         """A supervisor that runs is started by starting those below it that do not."""
@@ -138,21 +134,13 @@ class Operators:
 
     async def _restart(self, row: Row) -> Outcome:
         reply = await self._call("renew_child", row.path)
-        if reply.code == "ok" and reply.incarnation is None:
-            return Outcome(row.path, ok=True, code="ok", message="nothing to start")
-        if reply.code == "ok":
-            return self._done(row.path, "restarted", reply)
-        return self._failed(row.path, "restart", reply)
+        return self._outcome(row.path, "restart", "restarted", reply)
 
     async def start_child(self, path: str, **more: Any) -> Outcome:
         """Add a child at run time: an instance of its supervisor's template, or by a `spec`."""
         reply = await self._call("start_child", path, **more)
         await self.written()
-        if reply.code == "ok" and reply.incarnation is None:
-            return Outcome(path, ok=True, code="ok", message="nothing to start")
-        if reply.code == "ok":
-            return self._done(path, "started", reply)
-        return self._failed(path, "start", reply)
+        return self._outcome(path, "start", "started", reply)
 
     async def delete(self, rows: list[Row]) -> list[Outcome]:
         """Forget children that are stopped, the last first."""
@@ -178,6 +166,14 @@ class Operators:
         supervisor = self._state().supervisors.get(names.parent(path))
         child = None if supervisor is None else supervisor.children.get(names.leaf(path))
         return child is not None and child.phase is not Phase.DOWN
+
+    def _outcome(self, path: str, verb: str, done: str, reply: Reply) -> Outcome:
+        """What became of a start, in words."""
+        if reply.code != "ok":
+            return self._failed(path, verb, reply)
+        if reply.incarnation is None:
+            return Outcome(path, ok=True, code="ok", message="nothing to start")
+        return self._done(path, done, reply)
 
     def _done(self, path: str, message: str, reply: Reply) -> Outcome:
         child = self._state().supervisors[names.parent(path)].children.get(names.leaf(path))
