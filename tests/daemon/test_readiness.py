@@ -104,7 +104,9 @@ ready = {{ fd = {number} }}
     with Node(short_dir, workers) as node:
         node.wait_up()
         for number in numbers:
-            text = (node.state_dir / "log" / f"fd{number}.log").read_text()
+            log = node.state_dir / "log" / f"fd{number}.log"
+            # Ready says the descriptor; what was written before it may be on its way to the log.
+            text = eventually(log.read_text, f"what fd{number} has open")
             assert {"0", "1", "2", str(number)} <= set(text.split())
             assert len(text.split()) <= 5  # ls has one open itself
 
